@@ -1,0 +1,1 @@
+"""One camera: motion, assignment, tracks."""
