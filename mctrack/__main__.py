@@ -1,0 +1,5 @@
+"""``python -m mctrack``."""
+
+from mctrack.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""How long people take from one camera to another, given or learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mctrack.errors import ConfigError
+from mctrack.types import State
+
+Array = NDArray[np.float64]
+BONUS, MALUS = 1.5, -2.0
+"""Bounds of what time alone may say, in log-odds."""
+
+
+class Transitions:
+    """Log-odds from the time between leaving one camera and entering another.
+
+    A pair of cameras with times in the config has a hard gate. For other pairs, times of confident links are
+    remembered; once there are enough, their kernel density against a broad one raises usual times and lowers unusual
+    ones, within bounds, so that what was learned can never rule anybody out.
+
+    Args:
+        given: ``{"a->b": [min_s, max_s]}``; negative times mean that the views overlap. Valid in that direction only.
+        cameras: names that may occur.
+        learn: whether to learn the other pairs.
+
+    Raises:
+        ConfigError: a pair is not of that form, or names an unknown camera.
+    """
+
+    def __init__(self, given: Mapping[str, Sequence[float]], cameras: Sequence[str], learn: bool = True) -> None:
+        self._given = {_parse(k, v, cameras): (float(v[0]), float(v[1])) for k, v in given.items()}
+        self._learn = learn
+        self._times: dict[tuple[str, str], list[float]] = {}
+        self._capacity, self._enough = 200, 8
+
+    def log_odds(self, source: str, target: str, elapsed_s: float) -> float:
+        """What the time says for one pair of cameras; −∞ where the config forbids it."""
+        if (source, target) in self._given:
+            low, high = self._given[source, target]
+            return 0.5 if low <= elapsed_s <= high else -np.inf
+        times = self._times.get((source, target), [])
+        if len(times) < self._enough:
+            return 0.0
+        known = np.asarray(times)
+        width = max(1.06 * float(known.std()) * len(known) ** -0.2, 0.5)
+        density = float(np.exp(-0.5 * ((elapsed_s - known) / width) ** 2).mean()) / (width * 2.5066)
+        broad = 1.0 / (60.0 + abs(elapsed_s))
+        return float(np.clip(np.log((density + 0.02 * broad) / broad), MALUS, BONUS))
+
+    def learn(self, source: str, target: str, elapsed_s: float) -> None:
+        """Remember the time of a confident link."""
+        if self._learn and source != target:
+            times = self._times.setdefault((source, target), [])
+            times.append(float(elapsed_s))
+            del times[: -self._capacity]
+
+    def state(self) -> State:
+        """Learned times."""
+        return {"times": [[a, b, list(t)] for (a, b), t in self._times.items()]}
+
+    def restore(self, state: State) -> None:
+        """Take up a saved state."""
+        self._times = {(a, b): list(t) for a, b, t in state["times"]}
+
+
+def _parse(key: str, value: Sequence[float], cameras: Sequence[str]) -> tuple[str, str]:
+    source, arrow, target = (part.strip() for part in key.partition("->"))
+    if not arrow or len(value) != 2 or value[0] > value[1]:
+        raise ConfigError(f"associate.transitions: '{key}: {list(value)}' is not of the form 'cam1->cam2: [min_s, max_s]'")
+    for name in (source, target):
+        if name not in cameras:
+            raise ConfigError(f"associate.transitions: no camera '{name}'; cameras: {', '.join(cameras)}")
+    return source, target

@@ -1,0 +1,86 @@
+"""The command line: parse → configuration → one library call → print. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from mctrack import __version__
+from mctrack.errors import MctrackError, redact
+
+COMMANDS = {
+    "run": "mctrack.commands.run:run_command",
+    "export": "mctrack.commands.export:export_command",
+    "eval": "mctrack.commands.eval:eval_command",
+    "synth": "mctrack.commands.synth:synth",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest the right command for a wrong one."""
+        from mctrack.errors import suggest
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"No such command '{args[0]}'{suggest(args[0], COMMANDS)}; commands: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mctrack")
+def cli() -> None:
+    """Track people across cameras: every person gets one ID that holds across cameras, occlusions and absences.
+
+    \b
+    Try:  mctrack run --cams videos/cam*.mp4
+    """  # noqa: D301
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: a user's mistake ends in one line and exit code 2."""
+    try:
+        cli.main(args=argv, prog_name="mctrack", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see '{context.command_path} --help')" if context is not None else ""
+        _fail(error.format_message() + hint)
+    except MctrackError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # the reader of our output has gone (| head); nothing to tell, and nobody to tell it to
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception:
+        import traceback
+
+        click.echo(redact(traceback.format_exc()), err=True)
+        click.echo("This is a bug in mctrack, please report it with the lines above.", err=True)
+        sys.exit(1)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {redact(message)}", err=True)
+    sys.exit(2)

@@ -1,0 +1,271 @@
+"""The only per-frame loop: frames in, tracks with identities out, for every use.
+
+Work is staged in threads that overlap: sources decode ahead, one thread finds and describes people, this loop follows
+and names them, sinks write behind their own queues. What each instant needs from a stage with memory (a detector's
+background, the camera's motion) travels with the instant, so a checkpoint is one consistent moment.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from mctrack.associate import Associator, CameraView
+from mctrack.detect import Detector
+from mctrack.sinks import Sink
+from mctrack.track.camera_tracker import CameraTracker
+from mctrack.types import Detections, FloatArray, Frame, Instant, InstantResult, State
+
+AHEAD = 4
+CHECKPOINT_EVERY = 16
+"""Only every so manieth instant carries the state of the stages before the trackers."""
+_END = object()
+T = TypeVar("T")
+
+
+class FrameEmbedder(Protocol):
+    """Describes all people of all cameras in one batch, with a quality for each crop."""
+
+    def embed(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> list[Detections]:
+        """The detections with embeddings."""
+        ...
+
+    def quality(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> list[FloatArray]:
+        """One (n,) array in 0…1 per frame."""
+        ...
+
+
+class MotionEstimator(Protocol):
+    """Estimates one camera's own motion between pictures."""
+
+    def estimate(self, frame: Frame, exclude_xyxy: FloatArray | None) -> FloatArray:
+        """(2, 3) map of the previous picture to this one."""
+        ...
+
+    def state(self) -> State:
+        """What restore needs."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Take up a saved state."""
+        ...
+
+
+@dataclass
+class Stages:
+    """The parts of one run.
+
+    Attributes:
+        detector, embedder, trackers (by camera), associator: as their rooms describe them; embedder None: motion only.
+        motion: camera-motion estimators by camera, empty where not wanted.
+        seconds: filled as the run goes: CPU seconds of this loop's own work per stage, and wall seconds of the
+            detector and embedder.
+    """
+
+    detector: Detector
+    embedder: FrameEmbedder | None
+    trackers: Mapping[str, CameraTracker]
+    associator: Associator
+    motion: Mapping[str, MotionEstimator] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        begin = clock()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + clock() - begin
+
+    def state(self, perception: State) -> State:
+        """Everything a resumed run needs; ``perception`` is what travelled with the instant."""
+        return {
+            "perception": perception, "associator": self.associator.state(),
+            "trackers": {name: tracker.state() for name, tracker in self.trackers.items()},
+        }
+
+    def restore(self, state: State) -> None:
+        """Take up a saved state."""
+        self.detector.restore(state["perception"]["detector"])
+        for name, estimator in self.motion.items():
+            estimator.restore(state["perception"]["motion"][name])
+        for name, tracker in self.trackers.items():
+            tracker.restore(state["trackers"][name])
+        self.associator.restore(state["associator"])
+
+
+@dataclass(frozen=True, eq=False)
+class Perceived:
+    """One instant after detector and embedder; ``state`` is theirs right after it (None on most instants)."""
+
+    instant: Instant
+    detections: tuple[Detections, ...]
+    quality: tuple[FloatArray, ...]
+    warps: tuple[FloatArray | None, ...]
+    state: State | None
+
+
+def run_loop(
+    instants: Iterable[Instant],
+    stages: Stages,
+    sinks: Sequence[Sink],
+    *,
+    checkpoint: Callable[[int, State], None] | None = None,
+    checkpoint_s: float = 5.0,
+    replay: Callable[[int, Instant], None] | None = None,
+    skip: int = 0,
+    stop: threading.Event | None = None,
+) -> int:
+    """Run until the instants end or ``stop`` is set, then name what still waits.
+
+    Args:
+        instants: frames matched by time.
+        stages: the parts; restored beforehand when resuming.
+        sinks: take every result.
+        checkpoint: saves a state with the number of instants done; called every ``checkpoint_s`` seconds of wall time.
+        replay: gets the first ``skip`` instants, whose results an earlier attempt has already written.
+        skip: instants done by that attempt.
+        stop: ends the loop after the current instant.
+
+    Returns:
+        Number of instants done, skipped ones included.
+    """
+    stop = stop or threading.Event()
+    done, last_s, last_saved = skip, -np.inf, time.monotonic()
+    with closing(ahead(_perceive(_after(instants, skip, replay), stages, skip), AHEAD, stop)) as perceived:
+        for seen in perceived:
+            result = _follow(seen, stages)
+            for sink in sinks:
+                sink.write(result)
+            done, last_s = done + 1, seen.instant.time_s
+            due = time.monotonic() - last_saved >= checkpoint_s
+            if checkpoint is not None and seen.state is not None and due:
+                with stages.timed("checkpoint"):
+                    checkpoint(done, stages.state(seen.state))
+                last_saved = time.monotonic()
+            if stop.is_set():
+                break
+    links = stages.associator.finish()
+    if links:
+        closing_result = InstantResult(Instant(last_s, ()), (), (), links)
+        for sink in sinks:
+            sink.write(closing_result)
+    return done
+
+
+def _after(instants: Iterable[Instant], skip: int, replay: Callable[[int, Instant], None] | None) -> Iterator[Instant]:
+    """Pass the first ``skip`` instants to ``replay``, yield the rest."""
+    source = iter(instants)
+    try:
+        for number, instant in enumerate(source, 1):
+            if number > skip:
+                yield instant
+            elif replay is not None:
+                replay(number, instant)
+    finally:
+        getattr(source, "close", lambda: None)()
+
+
+def _perceive(instants: Iterable[Instant], stages: Stages, done: int) -> Iterator[Perceived]:
+    """Find and describe the people of every instant, all cameras at once."""
+    source = iter(instants)
+    try:
+        for number, instant in enumerate(source, done + 1):
+            frames = instant.frames
+            if stages.detector.needs_images:
+                frames = tuple(f for f in frames if f.image is not None)
+            with stages.timed("detect", time.perf_counter):
+                found = stages.detector.detect(frames)
+            quality = [np.ones(len(d)) for d in found]
+            if stages.embedder is not None:
+                with stages.timed("embed", time.perf_counter):
+                    found = stages.embedder.embed(frames, found)
+                    quality = stages.embedder.quality(frames, found)
+            with stages.timed("camera_motion", time.perf_counter):
+                warps = [_warp(stages.motion.get(f.camera), f, d) for f, d in zip(frames, found, strict=True)]
+            state = _perception_state(stages) if number % CHECKPOINT_EVERY == 0 else None
+            yield Perceived(Instant(instant.time_s, frames), tuple(found), tuple(quality), tuple(warps), state)
+    finally:
+        getattr(source, "close", lambda: None)()
+
+
+def _warp(estimator: MotionEstimator | None, frame: Frame, found: Detections) -> FloatArray | None:
+    return None if estimator is None else estimator.estimate(frame, found.xyxy)
+
+
+def _perception_state(stages: Stages) -> State:
+    return {
+        "detector": stages.detector.state(),
+        "motion": {name: estimator.state() for name, estimator in stages.motion.items()},
+    }
+
+
+def _follow(seen: Perceived, stages: Stages) -> InstantResult:
+    """Track every camera, then name the tracks."""
+    tracks, views = [], []
+    with stages.timed("track"):
+        for frame, found, warp in zip(seen.instant.frames, seen.detections, seen.warps, strict=True):
+            tracks.append(stages.trackers[frame.camera].update(found, frame.time_s, warp))
+    with stages.timed("associate"):
+        for frame, track, quality in zip(seen.instant.frames, tracks, seen.quality, strict=True):
+            of_track = np.where(track.seen, np.append(quality, 0.0)[track.detection_index], 0.0)
+            views.append(CameraView(frame.camera, track, of_track))
+        links = stages.associator.update(seen.instant.time_s, views)
+        names = tuple(stages.associator.global_ids(v.camera, v.tracks.track_id) for v in views)
+    return InstantResult(seen.instant, tuple(tracks), names, links)
+
+
+def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Iterator[T]:
+    """Compute an iterator in a thread of its own, at most ``limit`` items ahead; its errors are raised here.
+
+    Ends early once ``stop`` is set, without waiting for an item in the making.
+    """
+    ready: queue.Queue[object] = queue.Queue(limit)
+    closed = threading.Event()
+
+    def put(item: object) -> bool:
+        while not closed.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put(item):
+                    break
+            put(_END)
+        except BaseException as error:
+            put(error)
+        finally:
+            getattr(items, "close", lambda: None)()
+
+    thread = threading.Thread(target=work, name="perceive", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                item = ready.get(timeout=0.1)
+            except queue.Empty:
+                if stop.is_set():
+                    return
+                continue
+            if item is _END:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item  # type: ignore[misc]
+    finally:
+        closed.set()
+        thread.join(1.0)
