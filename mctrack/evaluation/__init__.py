@@ -1,0 +1,1 @@
+"""Scoring: CLEAR, ID and HOTA as the official kits define them, across cameras, and the benchmarks' layouts."""
