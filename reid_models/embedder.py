@@ -1,0 +1,83 @@
+"""What an embedder is, which there are, and how to get one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_models.calibration import Calibration
+from reid_models.errors import ReidError
+
+EMBEDDERS = {
+    "histogram": "reid_models.histogram:HistogramEmbedder",
+}
+"""Name → ``module:Class``; each is called as ``Class(device=...)``. A path to an ``.onnx`` file is an embedder too."""
+
+
+class Embedder(Protocol):
+    """Describes how people look, so that crops of one person lie close together."""
+
+    name: str
+    dim: int
+    description: str
+    """One line for the user and for ``run.json``: which model, which weights, how far to trust it."""
+    calibration: Calibration
+    """What this embedder's distances mean."""
+
+    def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(n, dim) unit rows for n crops, each (h, w, 3) uint8 BGR of any size of at least 1 × 1.
+
+        ``n`` may be 0. A row depends on its own crop only, and is the same at every call.
+
+        Raises:
+            ReidError: a crop is not such an array.
+        """
+        ...
+
+
+def load(name_or_path: str | Path, device: str = "auto") -> Embedder:
+    """Return an embedder.
+
+    Args:
+        name_or_path: a key of :data:`EMBEDDERS`, a path to an ``.onnx`` file, or ``package.module:Class`` for a
+            third party's, called as ``Class(device=...)``.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        ReidError: there is no such embedder, or it cannot be loaded; one line that says why.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise ReidError(f"device '{device}': expected auto, cpu or cuda")
+    text = str(name_or_path)
+    if text.lower().endswith(".onnx"):
+        from reid_models.onnx import OnnxEmbedder
+
+        return OnnxEmbedder(text, device)
+    target = EMBEDDERS.get(text, text if ":" in text else None)
+    if target is None:
+        raise ReidError(_unknown(text))
+    return cast(Embedder, _resolve(text, target)(device=device))
+
+
+def _resolve(name: str, target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, ValueError) as error:  # ValueError: an empty module name
+        raise ReidError(f"embedder '{name}' cannot be loaded from {target}: {error}") from error
+    except AttributeError as error:
+        raise ReidError(f"embedder '{name}': {module} has no '{attribute}'") from error
+
+
+def _unknown(name: str) -> str:
+    if Path(name).exists():
+        return f"embedder {name}: only .onnx files can be loaded; export the model to ONNX"
+    near = get_close_matches(name, EMBEDDERS, n=1, cutoff=0.5)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    return f"unknown embedder '{name}'{hint}; known: {', '.join(EMBEDDERS)}, or the path of an .onnx file"

@@ -1,0 +1,227 @@
+"""Any re-identification network in an ONNX file, run by ONNX Runtime.
+
+What the file does not say is assumed: 256 × 128 pixels where the input's size is open, RGB, values 0…1 shifted and
+scaled by ImageNet's statistics. A JSON object says otherwise, next to the file (``name.json``) or in the model's
+metadata under ``reid_models``; keys and defaults are those of :class:`InputOptions`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_models.calibration import Calibration
+from reid_models.crops import check_crops
+from reid_models.errors import ReidError
+
+_METADATA_KEY = "reid_models"
+_LARGEST_BATCH = 32
+_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How a network wants its pictures.
+
+    Attributes:
+        height, width: pixels; must agree with the graph where that has fixed ones.
+        colour: ``rgb`` or ``bgr``.
+        scale: pixel values are multiplied by it first.
+        mean, std: then shifted and divided, in the order of ``colour``.
+        name, description: for the user.
+    """
+
+    height: int = 256
+    width: int = 128
+    colour: str = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    name: str = ""
+    description: str = ""
+
+
+class OnnxEmbedder:
+    """A network from an ONNX file; see the module's text.
+
+    Its calibration is read from ``name.calibration.json`` beside the file; without one a generic calibration
+    stands in, and the description says so.
+    """
+
+    def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
+        """Load the network and try it once.
+
+        Args:
+            path: the ``.onnx`` file.
+            device: ``auto`` (a GPU where this ONNX Runtime has one), ``cpu`` or ``cuda``.
+            threads: threads of a run on the CPU; 0 for one per core.
+
+        Raises:
+            ReidError: the file cannot be read, is not ONNX, or holds another kind of network.
+        """
+        self.path = Path(path)
+        self._session = _session(self.path, device, threads)
+        self._input = self._session.get_inputs()[0]
+        self._check_input()
+        given = _read_options(self.path, self._session)
+        self._channels_last = self._input.shape[1] != 3 and self._input.shape[3] == 3
+        self.options = self._fit_size(given)
+        self._type = _TYPES[self._input.type]
+        batch = self._input.shape[0]
+        self._fixed_batch = batch if isinstance(batch, int) and batch > 0 else None
+        self._shift, self._factor = _normalisation(self.options)
+        self.name = self.options.name or self.path.stem
+        self.dim = self._probe()
+        self.calibration = self._find_calibration()
+        what = self.options.description or "network from an ONNX file"
+        note = "; generic calibration, not measured for this network" if self.calibration.generic else ""
+        self.description = f"{self.name} ({what}, {self.dim}-d, {self.device}{note})"
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``: where it runs."""
+        return "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+
+    def embed(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(n, dim) float32 unit rows for n crops, each (h, w, 3) uint8 BGR of any size of at least 1 × 1."""
+        check_crops(crops)
+        step = self._fixed_batch or _LARGEST_BATCH
+        parts = [self._run(crops[i : i + step]) for i in range(0, len(crops), step)]
+        if not parts:
+            return np.zeros((0, self.dim), np.float32)
+        rows = np.concatenate(parts)
+        norm = np.linalg.norm(rows, axis=1, keepdims=True)
+        if not np.isfinite(norm).all() or not (norm > 0).all():
+            raise ReidError(f"{self.path}: the network answered with rows of zeros or of values that are not finite")
+        return rows / norm
+
+    def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        import cv2
+
+        o = self.options
+        size = self._fixed_batch or len(crops)
+        batch = np.zeros((size, o.height, o.width, 3), np.float32)
+        for row, crop in zip(batch, crops, strict=False):
+            row[:] = cv2.resize(crop, (o.width, o.height), interpolation=cv2.INTER_LINEAR)
+        if o.colour == "rgb":
+            batch = batch[..., ::-1]
+        batch = (batch - self._shift) * self._factor
+        if not self._channels_last:
+            batch = batch.transpose(0, 3, 1, 2)
+        feed = {self._input.name: np.ascontiguousarray(batch, self._type)}
+        output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
+        return np.asarray(output, np.float32).reshape(size, -1)[: len(crops)]
+
+    def _check_input(self) -> None:
+        shape, kind = self._input.shape, self._input.type
+        if len(self._session.get_inputs()) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+            raise ReidError(f"{self.path}: input {shape}, expected one batch of colour pictures (n, 3, height, width)")
+        if kind not in _TYPES:
+            raise ReidError(f"{self.path}: input of type {kind}, expected {' or '.join(_TYPES)}")
+
+    def _fit_size(self, given: Mapping[str, Any]) -> InputOptions:
+        """The options, with the graph's own height and width where it has them."""
+        rows = self._input.shape[1:3] if self._channels_last else self._input.shape[2:4]
+        values = dict(given)
+        for key, size in zip(("height", "width"), rows, strict=True):
+            if isinstance(size, int) and size > 0 and values.setdefault(key, size) != size:
+                raise ReidError(f"{self.path}: '{key}' is {values[key]} in its options, but {size} in the graph")
+        return InputOptions(**values)
+
+    def _probe(self) -> int:
+        """Run once: the only way to learn that a network fits, and the size of its answer."""
+        shape = self._session.get_outputs()[0].shape
+        grey = np.full((self.options.height, self.options.width, 3), 128, np.uint8)
+        try:
+            rows = self._run([grey])
+        except Exception as error:  # ONNX Runtime has no common class for what can go wrong
+            raise ReidError(f"{self.path}: does not run on a picture: {_first_line(error)}") from error
+        # A detector's (1, 3549, 85) would pass as a very long vector otherwise.
+        if len(shape) > 2 and any(side != 1 for side in shape[2:]):
+            raise ReidError(f"{self.path}: output {shape}, expected one vector per picture: is this an embedder?")
+        return rows.shape[1]
+
+    def _find_calibration(self) -> Calibration:
+        beside = self.path.with_suffix(".calibration.json")
+        return Calibration.load(beside) if beside.exists() else Calibration.shipped("generic")
+
+
+def _session(path: Path, device: str, threads: int) -> Any:
+    import onnxruntime
+
+    if not path.is_file():
+        raise ReidError(f"{path}: no such file")
+    available = onnxruntime.get_available_providers()
+    if device == "cuda" and "CUDAExecutionProvider" not in available:
+        raise ReidError("device 'cuda': this ONNX Runtime has no CUDA; install onnxruntime-gpu, or use --device cpu")
+    wanted = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in available:
+        wanted.insert(0, "CUDAExecutionProvider")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=wanted)
+    except Exception as error:  # ONNX Runtime has no common class for what can go wrong
+        raise ReidError(f"{path}: not an ONNX network that can be loaded: {_first_line(error)}") from error
+
+
+def _read_options(path: Path, session: Any) -> dict[str, Any]:
+    """What the sidecar or, without one, the model's metadata says."""
+    beside = path.with_suffix(".json")
+    text, where = session.get_modelmeta().custom_metadata_map.get(_METADATA_KEY), f"{path}: metadata '{_METADATA_KEY}'"
+    if beside.is_file():
+        where = str(beside)
+        try:
+            text = beside.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReidError(f"{where} cannot be read: {_first_line(error)}") from error
+    if text is None:
+        return {}
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ReidError(f"{where}: not valid JSON") from error
+    return _check_options(given, where)
+
+
+def _check_options(given: Any, where: str) -> dict[str, Any]:
+    known = {f.name: f for f in fields(InputOptions)}
+    if not isinstance(given, dict):
+        raise ReidError(f"{where}: expected a JSON object with some of {', '.join(known)}")
+    for key, value in given.items():
+        if key not in known:
+            raise ReidError(f"{where}: unknown key '{key}'; known: {', '.join(known)}")
+        if not _fits(key, value):
+            raise ReidError(f"{where}: '{key}' is {value!r}, which does not fit (default {known[key].default!r})")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+
+
+def _fits(key: str, value: Any) -> bool:
+    number = (int, float)
+    if isinstance(value, bool):
+        return False
+    if key in ("height", "width"):
+        return isinstance(value, int) and 1 <= value <= 4096
+    if key == "scale":
+        return isinstance(value, number) and value > 0
+    if key in ("mean", "std"):
+        good = isinstance(value, list) and len(value) == 3 and all(isinstance(v, number) for v in value)
+        return good and (key == "mean" or all(v > 0 for v in value))
+    return value in ("rgb", "bgr") if key == "colour" else isinstance(value, str)
+
+
+def _normalisation(o: InputOptions) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``(pixel − shift) · factor`` for ``(pixel · scale − mean) / std``."""
+    return (np.array(o.mean) / o.scale).astype(np.float32), (o.scale / np.array(o.std)).astype(np.float32)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
