@@ -1,0 +1,151 @@
+"""What each person is up to: come in, stop here and there, leave through a door, be away, come back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mctrack.synth.layout import door_points
+from mctrack.synth.navigation import Grid
+from mctrack.synth.scene import Area, Door, Habits, SceneConfig
+
+Array = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Walker:
+    """One person on the way.
+
+    Attributes:
+        area: where they are, None while away; position, velocity: (2,) m and m/s; heading: radians.
+        path: corners still to reach; wait_s: time left to stand; face: heading wanted while standing.
+        plan: stops still to visit; exit: door they will leave by; entry: (area, door) they come back through.
+        return_s: when they come back while away.
+    """
+
+    pace_mps: float
+    height_m: float
+    freedom: float = 1.0
+    area: str | None = None
+    position: Array = field(default_factory=lambda: np.zeros(2))
+    velocity: Array = field(default_factory=lambda: np.zeros(2))
+    heading: float = 0.0
+    phase: float = 0.0
+    path: list[Array] = field(default_factory=list)
+    wait_s: float = 0.0
+    face: float | None = None
+    plan: list[Array] = field(default_factory=list)
+    exit: str = ""
+    leaving: bool = False
+    entry: tuple[str, str] = ("", "")
+    return_s: float = 0.0
+    stuck_s: float = 0.0
+
+
+class Planner:
+    """Draws every person's decisions from one generator, in a fixed order."""
+
+    def __init__(self, scene: SceneConfig, grids: dict[str, Grid], rng: np.random.Generator) -> None:
+        self.areas = {a.name: a for a in scene.areas}
+        self.habits: Habits = scene.habits
+        self._grids = grids
+        self._rng = rng
+        self._outside = [(a.name, d.name) for a in scene.areas for d in a.doors if d.to is None]
+        self._all = [(a.name, d.name) for a in scene.areas for d in a.doors]
+
+    def door(self, area: str, name: str) -> Door:
+        """A door by name."""
+        return next(d for d in self.areas[area].doors if d.name == name)
+
+    def _pick(self, options: list[tuple[str, str]]) -> tuple[str, str]:
+        return options[int(self._rng.integers(len(options)))]
+
+    def start(self, walkers: list[Walker]) -> None:
+        """Place those who are inside at the start; the others arrive later."""
+        inside = round(self.habits.inside_at_start * len(walkers))
+        names = list(self.areas)
+        for k, walker in enumerate(walkers):
+            if k < inside:
+                area = names[k % len(names)]
+                grid = self._grids[area]
+                others = [w.position for w in walkers[:k] if w.area == area]
+                walker.area = area
+                while True:
+                    walker.position = grid.free_point(self._rng, 0.5)
+                    if all(np.linalg.norm(walker.position - o) > 1.0 for o in others):
+                        break
+                walker.heading = float(self._rng.uniform(-np.pi, np.pi))
+                self.plan_stay(walker)
+            else:
+                walker.entry = self._pick(self._outside or self._all)
+                walker.return_s = float(self._rng.uniform(*self.habits.arrive_s))
+
+    def plan_stay(self, walker: Walker) -> None:
+        """Choose the stops of a stay and the door it ends at, and set off."""
+        assert walker.area is not None
+        grid, area = self._grids[walker.area], self.areas[walker.area]
+        low, high = self.habits.stops
+        walker.plan = [grid.free_point(self._rng) for _ in range(int(self._rng.integers(low, high + 1)))]
+        linked = [d.name for d in area.doors if d.to is not None]
+        outside = [d.name for d in area.doors if d.to is None]
+        change = self._rng.random() < self.habits.change_area
+        doors = (linked if change else outside) or linked or outside
+        walker.exit = doors[int(self._rng.integers(len(doors)))]
+        walker.leaving = False
+        self.next_leg(walker)
+
+    def next_leg(self, walker: Walker) -> None:
+        """Head for the next stop, or for the door."""
+        assert walker.area is not None
+        grid = self._grids[walker.area]
+        if walker.plan:
+            walker.path = list(grid.path(walker.position, walker.plan.pop(0))[1:])
+            return
+        way = door_points(self.areas[walker.area], self.door(walker.area, walker.exit))[::-1]
+        walker.path = [*grid.path(walker.position, way[0])[1:], *way[1:]]
+        walker.leaving = True
+
+    def arrive(self, walker: Walker, time_s: float) -> None:
+        """The path is walked: stand a while, or be gone."""
+        if walker.leaving:
+            self._leave(walker, time_s)
+            return
+        walker.wait_s = float(self._rng.uniform(*self.habits.stop_s))
+        walker.face = walker.heading + float(self._rng.normal(0, 0.8))
+
+    def _leave(self, walker: Walker, time_s: float) -> None:
+        assert walker.area is not None
+        door = self.door(walker.area, walker.exit)
+        if door.to is not None:
+            area, _, name = door.to.partition(".")
+            walker.entry, span = (area, name), self.habits.change_s
+        else:
+            walker.entry, span = self._pick(self._outside or self._all), self.habits.outside_s
+        walker.return_s = time_s + float(self._rng.uniform(*span))
+        walker.area, walker.velocity = None, np.zeros(2)
+
+    def may_enter(self, walker: Walker, walkers: list[Walker]) -> bool:
+        """Whether the area has room, nobody stands in the corridor, and nobody is about to leave by this door."""
+        area: Area = self.areas[walker.entry[0]]
+        inside = [w for w in walkers if w.area == area.name]
+        if len(inside) >= area.max_people:
+            return False
+        spot = door_points(area, self.door(*walker.entry))[:2]
+        door = door_points(area, self.door(*walker.entry))[2]
+        if any(w.leaving and w.exit == walker.entry[1] and np.linalg.norm(w.position - door) < 3.0 for w in inside):
+            return False
+        return all(min(np.linalg.norm(w.position - p) for p in spot) > 1.2 for w in inside)
+
+    def enter(self, walker: Walker) -> None:
+        """Appear at the corridor's hidden end, on the way in."""
+        area = self.areas[walker.entry[0]]
+        way = door_points(area, self.door(*walker.entry))
+        walker.area, walker.position = area.name, way[0].copy()
+        step = way[1] - way[0]
+        walker.heading = float(np.arctan2(step[1], step[0]))
+        walker.velocity = step / np.linalg.norm(step) * walker.pace_mps
+        self.plan_stay(walker)
+        first = walker.path[-1]
+        walker.path = [way[1], way[2], *self._grids[area.name].path(way[3], first)]

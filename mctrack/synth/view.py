@@ -1,0 +1,157 @@
+"""A camera at work: people drawn into the empty room, their truth read off the depth buffer, the camera's own look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mctrack.synth import backdrop
+from mctrack.synth.backdrop import Backdrop
+from mctrack.synth.camera import Camera, look_at
+from mctrack.synth.figure import SAMPLES, Drawn, Figure, Light, draw, shade
+from mctrack.synth.gait import Pose
+from mctrack.synth.layout import bgr, lamps
+from mctrack.synth.scene import Area, CameraConfig
+from mctrack.synth.shadows import FloorShadows
+
+Array = NDArray[np.float64]
+FloatImage = NDArray[np.float32]
+Visible = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The truth about one person in one picture.
+
+    Attributes:
+        xyxy: box in pixels around the whole body, parts hidden by others or by furniture included, cut at the
+            picture's edges; full_xyxy: the same before cutting.
+        visibility: share of the body's samples that are in the picture and not hidden, 0…1.
+    """
+
+    person: int
+    xyxy: tuple[float, float, float, float]
+    full_xyxy: tuple[float, float, float, float]
+    visibility: float
+
+
+class View:
+    """One camera of a scene. Pictures and truth depend on nothing but the arguments and the seed."""
+
+    def __init__(self, config: CameraConfig, area: Area, seed: int) -> None:
+        origin = np.array([*area.origin, 0.0])
+        self.config, self.area = config, area
+        self.camera: Camera = look_at(
+            config.name,
+            origin + config.position,
+            origin + config.look_at,
+            config.size,
+            config.hfov_deg,
+            config.fps,
+            tuple(config.dist),
+            config.roll_deg,
+        )
+        self.backdrop: Backdrop = backdrop.build(self.camera, area)
+        self._shadows = FloorShadows(area, self.backdrop)
+        self._noise = np.random.default_rng(seed)
+        self._bank = self._noise.normal(0, config.noise, (config.size[1] + 64, config.size[0] + 64, 3)).astype(
+            np.float32
+        )
+        y, x = np.mgrid[-1 : 1 : config.size[1] * 1j, -1 : 1 : config.size[0] * 1j]
+        self._vignette = (1 - 0.10 * (x * x + y * y)).astype(np.float32)[..., None] * config.exposure
+
+    def picture(
+        self, figures: list[Figure], poses: dict[int, Pose], render: bool = True
+    ) -> tuple[NDArray[np.uint8] | None, list[Seen]]:
+        """Draw the people (index → pose) and measure them.
+
+        Returns:
+            (h, w, 3) uint8 BGR (None unless ``render``) and the truth of everyone of whom something is in view.
+        """
+        drawn = {k: d for k, pose in poses.items() if (d := draw(self.camera, figures[k], pose)) is not None}
+        visible = self._resolve(drawn)
+        seen = [self._truth(k, drawn[k], len(v[0])) for k, v in visible.items() if len(v[0]) > 0]
+        if not render:
+            return None, seen
+        floor = self._shadows.factor([figures[k].skeleton(p) for k, p in poses.items()])
+        colour = self.backdrop.colour * floor
+        lights = {k: _light(self.area, np.array([poses[k].x_m, poses[k].y_m, 1.1])) for k in drawn}
+        self._composite(colour, drawn, visible, lights)
+        return self._develop(colour), seen
+
+    def _resolve(self, drawn: dict[int, Drawn]) -> dict[int, Visible]:
+        """Per person the samples where nothing is nearer: their flat index in the grid, and the fragment there."""
+        height, width = self.backdrop.inverse_depth.shape
+        depth = self.backdrop.inverse_depth.copy().reshape(-1)
+        candidates: dict[int, Visible] = {}
+        for k, d in drawn.items():
+            inside = np.flatnonzero((d.column >= 0) & (d.column < width) & (d.row >= 0) & (d.row < height))
+            sample = d.row[inside] * width + d.column[inside]
+            nearer = d.fragments.inverse_depth[inside] > depth[sample]
+            sample, inside = sample[nearer], inside[nearer]
+            depth[sample] = d.fragments.inverse_depth[inside]
+            candidates[k] = sample, inside
+        # Those drawn later may have covered some: what is still the nearest is visible.
+        for k, (sample, inside) in candidates.items():
+            left = depth[sample] == drawn[k].fragments.inverse_depth[inside]
+            candidates[k] = sample[left], inside[left]
+        return candidates
+
+    def _truth(self, person: int, d: Drawn, visible: int) -> Seen:
+        width, height = self.camera.size
+        x0, y0, x1, y1 = (float(v) for v in d.xyxy)
+        cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
+        return Seen(person, cut, (x0, y0, x1, y1), visible / len(d.column))
+
+    def _composite(
+        self, colour: FloatImage, drawn: dict[int, Drawn], visible: dict[int, Visible], lights: dict[int, Light]
+    ) -> None:
+        """Blend the visible samples of everyone over the room, in place."""
+        width = self.camera.size[0] * SAMPLES
+        flat = [v[0] for v in visible.values() if len(v[0])]
+        if not flat:
+            return
+        rows, columns = np.divmod(np.concatenate(flat), width)
+        y0, x0 = int(rows.min()) // SAMPLES, int(columns.min()) // SAMPLES
+        y1, x1 = int(rows.max()) // SAMPLES + 1, int(columns.max()) // SAMPLES + 1
+        fine = np.zeros(((y1 - y0) * SAMPLES, (x1 - x0) * SAMPLES, 4), np.float32)
+        for k, (sample, fragment) in visible.items():
+            row, column = np.divmod(sample, width)
+            row, column = row - y0 * SAMPLES, column - x0 * SAMPLES
+            fine[row, column, :3] = shade(drawn[k], fragment, lights[k])
+            fine[row, column, 3] = 1
+        coarse = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        room = colour[y0:y1, x0:x1]
+        room *= 1 - coarse[..., 3:]
+        room += coarse[..., :3]
+
+    def _develop(self, colour: FloatImage) -> NDArray[np.uint8]:
+        """White balance, exposure, vignetting, gamma, blur and noise."""
+        c = self.config
+        out = colour * (self._vignette * bgr(c.gain).astype(np.float32))
+        np.clip(out, 0, 1, out=out)
+        if c.gamma != 1.0:
+            out = np.asarray(cv2.pow(out, 1 / c.gamma), np.float32)
+        if c.blur_px > 0:
+            out = np.asarray(cv2.GaussianBlur(out, (0, 0), c.blur_px), np.float32)
+        out *= 255
+        i, j = (int(v) for v in self._noise.integers(0, 64, 2))
+        out += self._bank[i : i + out.shape[0], j : j + out.shape[1]]
+        return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+
+
+def _light(area: Area, position: Array) -> Light:
+    """Light on someone at (3,) ``position``: from the lamps, weaker with distance, and little in the corridors."""
+    low, size = np.array(area.origin), np.array(area.size)
+    outside = float(np.linalg.norm(np.maximum(np.maximum(low - position[:2], position[:2] - low - size), 0)))
+    away = lamps(area) - position
+    distance2 = (away * away).sum(axis=1)
+    strength = 1 / (1.6 + distance2 / 3)
+    direction = (away / np.sqrt(distance2)[:, None] * strength[:, None]).sum(axis=0) / strength.sum()
+    # Four lamps around somebody leave no side in the dark; a little from one side keeps bodies round.
+    direction = direction + np.array([0.30, -0.22, 0.0])
+    tint = bgr(area.light_colour) * area.brightness * (1 - 0.5 * min(outside / 0.9, 1.0))
+    return Light(direction / np.linalg.norm(direction), (0.18 + 0.38 * strength.sum()) * tint, 0.60 * tint)
