@@ -95,9 +95,9 @@ class TrackConfig:
     weight_score: float = 0.1
     weight_appearance: float = 0.5
     """Weight of appearance where it is fully distinctive."""
-    tentative_cost: float = 0.2
+    tentative_cost: float = 0.1
     """Added for tentative tracks."""
-    low_iou: float = 0.3
+    low_iou: float = 0.4
     """Smallest IoU in the pass for low scores."""
     low_gap_s: float = 0.0
     """Tracks unseen for longer take no low-score detection."""
@@ -132,17 +132,19 @@ class AssociateConfig:
     """Log-odds by which the best identity must lead the runner-up."""
     samples: int = 3
     """Crops a tracklet needs before it is named."""
-    wait_s: float = 2.0
+    name_s: float = 1.0
+    """And this much time: the first crops are often cut by the picture's edge."""
+    wait_s: float = 3.0
     """How long an undecided tracklet may wait for evidence."""
-    sample_s: float = 0.25
+    sample_s: float = 0.2
     """A tracklet is sampled at most this often."""
     min_quality: float = 0.2
     """Crops of lower quality are not sampled."""
-    tracklet_exemplars: int = 8
-    identity_exemplars: int = 24
-    merge_probability: float = 0.97
+    prototypes: int = 16
+    """Looks kept per identity."""
+    merge_probability: float = 0.9
     """Two identities that never met become one from this probability on."""
-    merge_margin: float = 2.0
+    merge_margin: float = 1.5
     merge_s: float = 1.0
     """Merging is considered this often."""
     max_identities: int = 2000
@@ -162,7 +164,7 @@ class OutputConfig:
     """Annotated video of every camera, and a mosaic of all."""
     video_height_px: int | None = None
     """Height of the annotated videos; default: the source's, at most 720."""
-    fill_gap_s: float = 1.0
+    fill_gap_s: float = 0.7
     """Gaps in a track up to this long are filled by straight lines in the exported tables."""
     commit_s: float = 0.5
     """The database is made durable this often."""

@@ -4,33 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mctrack.associate.gallery import Embedding, TrackletRecord, keep_diverse
+from mctrack.associate.gallery import Looks, Prototypes, TrackletRecord
 from mctrack.types import State
 
-Array = NDArray[np.float64]
 MET_FRAMES = 3
 """Identities seen together in one camera this often are different people (fewer may be a doubled box)."""
+FORGET_S = 60.0
+MAX_MEMBERS = 64
+"""Tracklets remembered one by one per identity; older ones are forgotten (their names are in the results)."""
 
 
 class IdentityBook:
     """Tracklets and identities. Identities are numbered from 1 and never reused; a merged one points to its heir.
 
     Args:
-        exemplars: looks kept per identity. max_open: identities open for new tracklets; beyond, the longest unseen
+        prototypes: looks kept per identity. max_open: identities open for new tracklets; beyond, the longest unseen
             are closed (they keep their tracklets and their number).
     """
 
-    def __init__(self, exemplars: int, max_open: int) -> None:
+    def __init__(self, prototypes: int, max_open: int) -> None:
         self.tracklets: dict[tuple[str, int], TrackletRecord] = {}
-        self._exemplars, self._max_open = exemplars, max_open
+        self._prototypes, self._max_open = prototypes, max_open
         self._members: dict[int, list[TrackletRecord]] = {}
         self._heir: dict[int, int] = {}
         self._met: dict[int, dict[int, int]] = {}
-        self._looks: dict[int, tuple[Embedding, Array]] = {}
+        self._looks: dict[int, Prototypes] = {}
+        self._waiting: dict[tuple[str, int], TrackletRecord] = {}
         self._changed: set[int] = set()
         self._next_id = 1
 
@@ -43,7 +46,7 @@ class IdentityBook:
 
     def waiting(self) -> list[TrackletRecord]:
         """Tracklets without an identity, oldest first."""
-        return [r for r in self.tracklets.values() if r.global_id < 0]
+        return list(self._waiting.values())
 
     def open_ids(self) -> list[int]:
         """Identities that may take tracklets."""
@@ -61,22 +64,17 @@ class IdentityBook:
         """Whether two identities were seen together in one camera."""
         return self._met.get(a, {}).get(b, 0) >= MET_FRAMES
 
-    def look(self, global_id: int) -> tuple[Embedding, Array]:
-        """(k, d) exemplars of an identity and their (k,) quality."""
+    def look(self, global_id: int) -> Prototypes:
+        """How an open identity looks."""
         if global_id not in self._looks:
-            parts = [r for r in self._members[global_id] if len(r.embedding)]
-            if not parts:
-                return np.zeros((0, 0), np.float32), np.zeros(0)
-            self._looks[global_id] = keep_diverse(
-                np.concatenate([r.embedding for r in parts]), np.concatenate([r.quality for r in parts]),
-                self._exemplars,
-            )
+            self._looks[global_id] = Prototypes.of([r.looks for r in self._members[global_id]], self._prototypes)
         return self._looks[global_id]
 
-    def recent_named(self) -> list[TrackletRecord]:
+    def recent_named(self, now_s: float) -> list[TrackletRecord]:
         """Named tracklets with looks that were seen within the last second."""
-        now = max((r.last_s for r in self.tracklets.values()), default=0.0)
-        return [r for r in self.tracklets.values() if r.global_id >= 0 and len(r.embedding) and now - r.last_s <= 1.0]
+        return [
+            r for r in self.tracklets.values() if r.global_id >= 0 and len(r.looks) and now_s - r.last_s <= 1.0
+        ]
 
     def take_changed(self) -> list[int]:
         """Identities whose looks changed since the last call, oldest first."""
@@ -84,6 +82,11 @@ class IdentityBook:
         return changed
 
     # ------------------------------------------------------------------ changes
+
+    def add(self, record: TrackletRecord) -> None:
+        """Take up a new tracklet; it waits for its name."""
+        key = (record.camera, record.track_id)
+        self.tracklets[key] = self._waiting[key] = record
 
     def create(self) -> int:
         """A new identity without tracklets."""
@@ -98,7 +101,11 @@ class IdentityBook:
             self._members[old].remove(record)
             self._looks.pop(old, None)
         record.global_id = global_id
-        if global_id >= 0:
+        key = (record.camera, record.track_id)
+        if global_id < 0:
+            self._waiting[key] = record
+        else:
+            self._waiting.pop(key, None)
             self._members[global_id].append(record)
             self.touch(record)
 
@@ -132,19 +139,30 @@ class IdentityBook:
         self._changed.discard(gone)
         self._changed.add(keep)
 
-    def close_oldest(self) -> None:
-        """Close identities beyond the bound and forget their looks and tracklets."""
+    def prune(self, now_s: float) -> None:
+        """Forget what can no longer matter, so that memory stays bounded however long the run."""
+        for key, record in list(self._waiting.items()):
+            if not record.confirmed and now_s - record.last_s > FORGET_S:
+                del self._waiting[key], self.tracklets[key]
+        for members in self._members.values():
+            for record in members[:-MAX_MEMBERS]:
+                if now_s - record.last_s > FORGET_S:
+                    members.remove(record)
+                    self.tracklets.pop((record.camera, record.track_id), None)
         excess = len(self._members) - self._max_open
-        if excess <= 0:
-            return
-        last = {g: max((r.last_s for r in m), default=-np.inf) for g, m in self._members.items()}
-        for g in sorted(last, key=lambda g: (last[g], g))[:excess]:
-            for record in self._members.pop(g):
-                record.embedding, record.quality = record.embedding[:0], record.quality[:0]
-            self._looks.pop(g, None)
-            self._changed.discard(g)
-            for other in self._met.pop(g, {}):
-                self._met.get(other, {}).pop(g, None)
+        if excess > 0:
+            last = {g: max((r.last_s for r in m), default=-np.inf) for g, m in self._members.items()}
+            for g in sorted(last, key=lambda g: (last[g], g))[:excess]:
+                self._close(g)
+
+    def _close(self, global_id: int) -> None:
+        for record in self._members.pop(global_id):
+            record.looks = Looks()
+            self.tracklets.pop((record.camera, record.track_id), None)
+        self._looks.pop(global_id, None)
+        self._changed.discard(global_id)
+        for other in self._met.pop(global_id, {}):
+            self._met.get(other, {}).pop(global_id, None)
 
     # ------------------------------------------------------------------ state
 
@@ -152,21 +170,29 @@ class IdentityBook:
         """All tracklets and identities as plain values and arrays."""
         rows = [
             [r.camera, r.track_id, r.first_s, r.last_s, r.first_box, r.last_box, r.global_id, r.confirmed,
-             r.sampled_s, r.samples, r.embedding, r.quality]
+             r.sampled_s, r.samples, r.looks.total, r.looks.weight, r.looks.span]
             for r in self.tracklets.values()
         ]
         members = [[g, [[r.camera, r.track_id] for r in m]] for g, m in self._members.items()]
         met = [[a, [[b, n] for b, n in row.items()]] for a, row in self._met.items()]
         return {
-            "tracklets": rows, "members": members, "met": met, "heir": [[a, b] for a, b in self._heir.items()],
+            "tracklets": rows, "members": members, "met": met,
+            "waiting": [[c, t] for c, t in self._waiting], "heir": [[a, b] for a, b in self._heir.items()],
             "changed": sorted(self._changed), "next_id": self._next_id,
         }
 
     def restore(self, state: State) -> None:
         """Take up a saved state."""
-        self.tracklets = {(row[0], row[1]): TrackletRecord(*row) for row in state["tracklets"]}
+        self.tracklets = {(row[0], row[1]): _record(row) for row in state["tracklets"]}
+        self._waiting = {(c, t): self.tracklets[c, t] for c, t in state["waiting"]}
         self._members = {g: [self.tracklets[c, t] for c, t in keys] for g, keys in state["members"]}
-        self._met = {a: {b: n for b, n in row} for a, row in state["met"]}
-        self._heir = {a: b for a, b in state["heir"]}
+        self._met = {a: {b: n for b, n in row} for a, row in state["met"]}  # noqa: C416
+        self._heir = {a: b for a, b in state["heir"]}  # noqa: C416
         self._changed, self._next_id = set(state["changed"]), state["next_id"]
         self._looks = {}
+
+
+def _record(row: list[Any]) -> TrackletRecord:
+    """A tracklet from its saved row."""
+    values = [*row[:10], Looks(*row[10:])]
+    return TrackletRecord(*values)

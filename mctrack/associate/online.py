@@ -8,17 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from mctrack import boxes
 from mctrack.associate import CameraView
 from mctrack.associate.calibration import SceneCalibration
-from mctrack.associate.gallery import TrackletRecord, set_distance
+from mctrack.associate.gallery import Prototypes, TrackletRecord, looks_distance
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.transitions import Transitions
 from mctrack.config import AssociateConfig
 from mctrack.types import IntArray, Link, State, TrackState
 
 Array = NDArray[np.float64]
-OVERLAP_S = 0.25
+OVERLAP_S = 1.0
 """Two tracklets of one camera may share this much time and still be one person (the old box lingers)."""
+PRUNE_S = 10.0
+MERGE_SAMPLES = 10
+"""Crops that each of two identities needs before they may become one."""
 REACH_SPEED = 2.0
 """Fastest way inside one camera's picture, heights per second."""
 
@@ -52,10 +56,12 @@ class OnlineAssociator:
         probability: Callable[[Array], Array] | None = None,
     ) -> None:
         self.config = config
-        self.book = IdentityBook(config.identity_exemplars, config.max_identities)
+        self.book = IdentityBook(config.prototypes, config.max_identities)
         self.transitions = Transitions(config.transitions, cameras, config.learn_transitions)
         self.scene = None if probability is None else SceneCalibration(probability)
-        self._next_merge_s = -np.inf
+        self._next_merge_s = self._next_prune_s = -np.inf
+        self._next_met_s: dict[str, float] = {}
+        self._twice_since: dict[str, dict[int, float]] = {}
         self._links: list[Link] = []
 
     # ------------------------------------------------------------------ protocol
@@ -70,9 +76,11 @@ class OnlineAssociator:
         self._name(time_s, [r for r in self.book.waiting() if r.confirmed])
         if self.scene is not None and time_s >= self._next_merge_s:
             self._next_merge_s = time_s + self.config.merge_s
-            self._learn_scene()
+            self._learn_scene(time_s)
             self._merge(time_s)
-            self.book.close_oldest()
+        if time_s >= self._next_prune_s:
+            self._next_prune_s = time_s + PRUNE_S
+            self.book.prune(time_s)
         return tuple(self._links)
 
     def finish(self) -> tuple[Link, ...]:
@@ -97,50 +105,76 @@ class OnlineAssociator:
             record = self.book.tracklets.get(key)
             if record is None:
                 record = TrackletRecord(*key, time_s, time_s, tracks.xyxy[i].copy(), tracks.xyxy[i].copy())
-                self.book.tracklets[key] = record
+                self.book.add(record)
             record.last_s, record.last_box = time_s, tracks.xyxy[i].copy()
             record.confirmed = record.confirmed or tracks.state[i] == TrackState.CONFIRMED
             due = time_s - record.sampled_s >= c.sample_s or record.samples < c.samples
             if tracks.embedding is not None and due and view.quality[i] >= c.min_quality:
                 look = tracks.embedding[i]
                 if look.any():
-                    record.sample(look.copy(), float(view.quality[i]), time_s, c.tracklet_exemplars)
+                    record.sample(look, float(view.quality[i]), time_s)
                     self.book.touch(record)
+        if time_s < self._next_met_s.get(view.camera, -np.inf):
+            return
+        self._next_met_s[view.camera] = time_s + c.sample_s
         named = [self.book.identity_of(view.camera, int(t)) for t in tracks.track_id[tracks.seen]]
         self.book.saw_together([g for g in named if g >= 0])
 
     def _keep_apart(self, time_s: float, view: CameraView) -> None:
-        """If an identity is twice in one camera (a lost track came back), the younger tracklet loses it."""
-        seen: dict[int, TrackletRecord] = {}
+        """If an identity stays twice in one camera (a lost track came back), the younger tracklet loses it."""
+        holders: dict[int, list[TrackletRecord]] = {}
         for track_id in view.tracks.track_id[view.tracks.seen]:
             record = self.book.tracklets[view.camera, int(track_id)]
-            if record.global_id < 0:
-                continue
-            other = seen.setdefault(record.global_id, record)
-            if other is record:
-                continue
-            younger = max(record, other, key=lambda r: (r.first_s, r.track_id))
-            seen[record.global_id] = other if younger is record else record
-            previous = younger.global_id
-            self.book.assign(younger, -1)
-            self._found(time_s, younger, "unlink", previous, {"twice_in_camera": True})
+            if record.global_id >= 0:
+                holders.setdefault(record.global_id, []).append(record)
+        since = self._twice_since.setdefault(view.camera, {})
+        twice = {g: since.get(g, time_s) for g, records in holders.items() if len(records) > 1 and _apart(records)}
+        self._twice_since[view.camera] = twice
+        for g in [g for g, first_s in twice.items() if time_s - first_s > OVERLAP_S]:
+            del twice[g]
+            for record in self._misfits(holders[g]):
+                self.book.assign(record, -1)
+                self._decide(time_s, [record], final=True, previous=g)
 
-    def _learn_scene(self) -> None:
+    def _misfits(self, holders: list[TrackletRecord]) -> list[TrackletRecord]:
+        """All but one of the tracklets: the one stays that looks most like the identity's other tracklets."""
+        others = [m.looks for m in self.book.members(holders[0].global_id) if m not in holders]
+        rest = Prototypes.of(others, self.config.prototypes)
+        fit = [looks_distance(Prototypes.of([r.looks], 1), rest) for r in holders]
+        order = sorted(range(len(holders)), key=lambda i: (np.nan_to_num(fit[i], nan=9.0), holders[i].first_s))
+        return [holders[i] for i in order[1:]]
+
+    def _learn_scene(self, time_s: float) -> None:
         """Collect pairs that are certain: people met together are different, one tracklet is one person."""
         assert self.scene is not None
-        live = self.book.recent_named()
-        different = []
+        live = self.book.recent_named(time_s)
+        means = {id(r): Prototypes.of([r.looks], 1) for r in live}
         for i, a in enumerate(live):
             for b in live[i + 1 :]:
-                if a.camera == b.camera and a.global_id != b.global_id and a.last_s >= b.first_s and b.last_s >= a.first_s:
-                    different.append(set_distance(a.embedding, a.quality, b.embedding, b.quality))
-        same = []
+                if a.camera == b.camera and self.book.met(a.global_id, b.global_id):
+                    key = (a.camera, *sorted((a.track_id, b.track_id)))
+                    self.scene.add("different", key, looks_distance(means[id(a)], means[id(b)]))
         for r in live:
-            k = len(r.embedding)
-            if k >= 6:
-                same.append(set_distance(r.embedding[: k // 2], r.quality[: k // 2], r.embedding[k // 2 :], r.quality[k // 2 :]))
-        self.scene.add("different", _finite(different))
-        self.scene.add("same", _finite(same))
+            if len(r.looks) >= 4:
+                early, late = r.looks.halves()
+                self.scene.add("same", (r.camera, r.track_id), 1.0 - float(early @ late))
+        self._learn_overlap(live)
+
+    def _learn_overlap(self, live: list[TrackletRecord]) -> None:
+        """For each two cameras: how many people in view of one have a clear match in the other right now?"""
+        assert self.scene is not None
+        groups: dict[str, list[TrackletRecord]] = {}
+        for r in live:
+            if r.looks.weight.sum() >= 1.0:
+                groups.setdefault(r.camera, []).append(r)
+        names = sorted(groups)
+        for i, a in enumerate(names):
+            for b in names[i + 1 :]:
+                mean_a = np.stack([r.looks.mean() for r in groups[a]])
+                mean_b = np.stack([r.looks.mean() for r in groups[b]])
+                odds = self.scene.log_odds(1.0 - mean_a @ mean_b.T)
+                mutual = (odds == odds.max(axis=1, keepdims=True)) & (odds == odds.max(axis=0))
+                self.transitions.learn_overlap(a, b, float((mutual & (odds > 0)).sum()), float(min(odds.shape)))
 
     # ------------------------------------------------------------------ naming
 
@@ -153,15 +187,21 @@ class OnlineAssociator:
             return
         ready = []
         for r in waiting:
-            overdue = final or time_s - r.first_s >= c.wait_s
-            if len(r.embedding) and (r.samples >= c.samples or overdue):
+            age_s = time_s - r.first_s
+            overdue = final or age_s >= c.wait_s
+            if len(r.looks) and ((r.samples >= c.samples and age_s >= c.name_s) or overdue):
                 ready.append(r)
             elif overdue:
                 self._found(time_s, r, "new", gates={"no_usable_crop": True})
         if ready:
             self._decide(time_s, ready, final)
 
-    def _decide(self, time_s: float, ready: list[TrackletRecord], final: bool) -> None:
+    def _decide(self, time_s: float, ready: list[TrackletRecord], final: bool, previous: int = -1) -> None:
+        """Link, found or leave waiting; ``previous`` is the identity that the tracklets were just taken from."""
+        if self.scene is None:
+            for record in ready:
+                self._found(time_s, record, "unlink" if previous >= 0 else "new", previous)
+            return
         c, ids = self.config, self.book.open_ids()
         score = np.full((len(ready), len(ids)), -np.inf)
         distance = np.full_like(score, np.nan)
@@ -175,11 +215,10 @@ class OnlineAssociator:
             overdue = final or time_s - record.first_s >= c.wait_s
             if j >= 0 and sigmoid(best) >= c.link_probability and (best - runner >= c.margin):
                 rival = distance[i, runner_j] if runner_j >= 0 else np.nan
-                self._link(time_s, record, ids[j], distance[i, j], rival, best, runner)
+                self._link(time_s, record, ids[j], distance[i, j], rival, best, runner, previous)
             elif overdue or sigmoid(score[i].max(initial=-np.inf)) < c.new_probability:
-                k = int(score[i].argmax()) if len(ids) else -1
-                gates = {"nearest": ids[k], "probability": sigmoid(score[i, k])} if k >= 0 and score[i, k] > -50 else {}
-                self._found(time_s, record, "new", gates=gates)
+                kind = "unlink" if previous >= 0 else "new"
+                self._found(time_s, record, kind, previous, _nearest(score[i], ids))
 
     def _assign(self, score: Array) -> list[int]:
         """Hungarian assignment of tracklets to identities; −1 where alone is better."""
@@ -204,8 +243,7 @@ class OnlineAssociator:
         timing = self._timing(record, members)
         if timing == -np.inf:
             return -np.inf, np.nan
-        look, quality = self.book.look(global_id)
-        distance = set_distance(record.embedding, record.quality, look, quality)
+        distance = looks_distance(Prototypes.of([record.looks], 1), self.book.look(global_id))
         if np.isnan(distance):
             return -np.inf, np.nan
         return float(self.scene.log_odds(np.array(distance))) + timing, distance
@@ -217,11 +255,14 @@ class OnlineAssociator:
             return 0.0
         last = max(before, key=lambda m: m.last_s)
         if last.camera != record.camera:
+            if last.last_s - record.first_s > OVERLAP_S:
+                return self.transitions.together(last.camera, record.camera)
             return self.transitions.log_odds(last.camera, record.camera, record.first_s - last.last_s)
         return _walk(last.last_box, record.first_box, record.first_s - last.last_s)
 
     def _link(
-        self, time_s: float, record: TrackletRecord, g: int, distance: float, rival: float, best: float, runner: float
+        self, time_s: float, record: TrackletRecord, g: int, distance: float, rival: float, best: float, runner: float,
+        previous: int,
     ) -> None:
         members = self.book.members(g)
         before = [m for m in members if m.first_s <= record.first_s]
@@ -235,7 +276,8 @@ class OnlineAssociator:
                 self.transitions.learn(last.camera, record.camera, elapsed)
         self.book.assign(record, g)
         self._links.append(
-            Link(time_s, record.camera, record.track_id, g, "link", -1, distance, rival, sigmoid(best), gates)
+            Link(time_s, record.camera, record.track_id, g, "unlink" if previous >= 0 else "link", previous, distance,
+                 rival, sigmoid(best), gates)
         )
 
     def _found(
@@ -280,11 +322,11 @@ class OnlineAssociator:
             for q in b:
                 if p.camera == q.camera and min(p.last_s, q.last_s) - max(p.first_s, q.first_s) > OVERLAP_S:
                     return -np.inf, np.nan
-        if sum(r.samples for r in a) < 2 * self.config.samples or sum(r.samples for r in b) < 2 * self.config.samples:
+        if min(sum(r.samples for r in a), sum(r.samples for r in b)) < MERGE_SAMPLES:
             return -np.inf, np.nan
         first, second = (a, b) if min(r.first_s for r in a) <= min(r.first_s for r in b) else (b, a)
         timing = self._timing(min(second, key=lambda r: r.first_s), first)
-        distance = set_distance(*self.book.look(g), *self.book.look(h))
+        distance = looks_distance(self.book.look(g), self.book.look(h))
         if np.isnan(distance) or timing == -np.inf:
             return -np.inf, np.nan
         return float(self.scene.log_odds(np.array(distance))) + timing, distance
@@ -295,7 +337,9 @@ class OnlineAssociator:
         """Everything needed to go on with identical decisions."""
         return {
             "book": self.book.state(), "transitions": self.transitions.state(),
-            "scene": None if self.scene is None else self.scene.state(), "next_merge_s": self._next_merge_s,
+            "scene": None if self.scene is None else self.scene.state(),
+            "next_met_s": dict(self._next_met_s), "next_s": [self._next_merge_s, self._next_prune_s],
+            "twice_since": [[camera, [[g, t] for g, t in row.items()]] for camera, row in self._twice_since.items()],
         }
 
     def restore(self, state: State) -> None:
@@ -304,12 +348,9 @@ class OnlineAssociator:
         self.transitions.restore(state["transitions"])
         if self.scene is not None and state["scene"] is not None:
             self.scene.restore(state["scene"])
-        self._next_merge_s = state["next_merge_s"]
-
-
-def _finite(values: list[float]) -> Array:
-    array = np.asarray(values, float)
-    return array[np.isfinite(array)]
+        self._next_met_s = dict(state["next_met_s"])
+        self._twice_since = {camera: {g: t for g, t in row} for camera, row in state["twice_since"]}  # noqa: C416
+        self._next_merge_s, self._next_prune_s = state["next_s"]
 
 
 def _best_two(score: Array, chosen: int) -> tuple[float, float, int]:
@@ -322,6 +363,21 @@ def _best_two(score: Array, chosen: int) -> tuple[float, float, int]:
     return float(score[chosen]), float(others[j]), j if others[j] > -np.inf else -1
 
 
+def _apart(records: list[TrackletRecord]) -> bool:
+    """Whether tracklets stand at different places (two boxes on one person do not)."""
+    xyxy = np.stack([r.last_box for r in records])
+    overlap = np.triu(boxes.iou(xyxy, xyxy), 1)
+    return bool(overlap.max() < 0.4)
+
+
+def _nearest(score: Array, ids: Sequence[int]) -> dict[str, object]:
+    """Which identity came nearest, for the record of a new one."""
+    if not len(ids) or not np.isfinite(score.max()):
+        return {}
+    k = int(score.argmax())
+    return {"nearest": ids[k], "probability": sigmoid(float(score[k]))}
+
+
 def _walk(last_box: Array, first_box: Array, elapsed_s: float) -> float:
     """What place says inside one camera: −∞ if nobody walks that fast, a bonus for short gaps near by."""
     height = max(last_box[3] - last_box[1], first_box[3] - first_box[1], 1.0)
@@ -329,4 +385,6 @@ def _walk(last_box: Array, first_box: Array, elapsed_s: float) -> float:
     reach = 1.0 + REACH_SPEED * max(elapsed_s, 0.0)
     if way > reach:
         return -np.inf
+    if elapsed_s < -0.2:
+        return -2.0  # seen at once in two places, if only for a moment
     return float(1.5 * np.exp(-max(elapsed_s, 0.0) / 3.0) * (1 - way / reach))

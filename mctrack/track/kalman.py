@@ -44,9 +44,9 @@ class MotionNoise:
     measure: float = 0.05
     measure_size: float = 0.07
     score_scale: float = 1.0
-    tau_s: float = 3.0
+    tau_s: float = 10.0
     tau_size_s: float = 0.5
-    speed: float = 0.7
+    speed: float = 1.2
 
 
 class MotionModel(Protocol):
@@ -101,9 +101,9 @@ class KalmanMotion:
 
     def __init__(self, noise: MotionNoise | None = None) -> None:
         self.noise = n = noise or MotionNoise()
-        self._tau = np.array([n.tau_s, n.tau_s, n.tau_size_s, n.tau_size_s])
-        self._walk = np.array([n.position, n.position, n.size, n.size]) ** 2
-        self._accel = np.array([n.accel, n.accel, n.size_accel, n.size_accel]) ** 2
+        self.tau_s = np.array([n.tau_s, n.tau_s, n.tau_size_s, n.tau_size_s])
+        self.walk = np.array([n.position, n.position, n.size, n.size]) ** 2
+        self.accel = np.array([n.accel, n.accel, n.size_accel, n.size_accel]) ** 2
         self._measure = np.array([n.measure, n.measure, n.measure_size, n.measure_size]) ** 2
         self._speed = np.array([n.speed, n.speed, n.size_accel, n.size_accel]) ** 2
 
@@ -126,15 +126,15 @@ class KalmanMotion:
 
     def predict(self, mean: Array, cov: Array, dt_s: float | Array) -> tuple[Array, Array]:
         """See :class:`MotionModel`; Särkkä & Solin eq. 6.20-6.22 per coordinate."""
-        reach, keep, noise = transition(dt_s, self._tau)
+        reach, keep, noise = transition(dt_s, self.tau_s)
         height2 = (np.maximum(mean[:, 3], 1.0) ** 2)[:, None]
         out = np.empty_like(mean)
         out[:, :4] = mean[:, :4] + reach * mean[:, 4:]
         out[:, 4:] = keep * mean[:, 4:]
         np.maximum(out[:, 2:4], 1.0, out=out[:, 2:4])
         pp, pv, vv = cov[:, 0], cov[:, 1], cov[:, 2]
-        accel = height2 * self._accel
-        walk = height2 * (self._walk * np.asarray(dt_s, float)[..., None])
+        accel = height2 * self.accel
+        walk = height2 * (self.walk * np.asarray(dt_s, float)[..., None])
         new = np.empty_like(cov)
         new[:, 0] = pp + reach * (2 * pv + reach * vv) + accel * noise[0] + walk
         new[:, 1] = keep * (pv + reach * vv) + accel * noise[1]
