@@ -228,7 +228,7 @@ def test_without_results_a_runner_makes_them(cameras: Path) -> None:
     assert "100.00" in result.output
     code, text = run("--benchmark", "folder", "--root", cameras)
     assert code == 2
-    assert "needs --results" in text
+    assert "no video cam1.mp4" in text
 
 
 def test_unknown_engine_and_missing_results(cameras: Path) -> None:
