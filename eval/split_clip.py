@@ -4,8 +4,8 @@
     mctrack run --cams DIR/left.mp4 DIR/right.mp4 --set 'video.offset_s={right: 1.3}' … --out DIR/run
     mctrack eval --benchmark folder --root DIR --results DIR/run
 
-The right camera starts ``delay_s`` later, so its own clock is that much behind; ``video.offset_s`` puts it right. Truth is
-cut along: a person in both parts has one identity. Boxes are cut at the new edges; where less than 0.4 of a person
+The right camera starts ``delay_s`` later, so its own clock is that much behind; ``video.offset_s`` puts it right.
+Truth is cut along: a person in both parts has one identity. Boxes are cut at the new edges; where less than 0.4 of a person
 is inside, the row is marked to be ignored.
 """
 
@@ -23,7 +23,7 @@ VISIBLE = 0.4
 
 def windows(width: int, overlap: float) -> dict[str, tuple[int, int]]:
     """Even pixel columns [from, to) of the two parts; together they share ``overlap`` of the picture's width."""
-    reach = int(round(width * (0.5 + overlap / 2) / 2)) * 2
+    reach = round(width * (0.5 + overlap / 2) / 2) * 2
     return {"left": (0, reach), "right": (width - reach, width)}
 
 
@@ -80,7 +80,8 @@ def main() -> None:
         rows = cut_truth(truth, columns, skip)
         np.savetxt(args.out / "gt" / f"{name}.txt", np.c_[rows, np.ones((len(rows), 2))],
                    fmt="%d,%d,%.2f,%.2f,%.2f,%.2f,%d,%d,%d")
-        (args.out / "gt" / f"{name}.ini").write_text(f"[Sequence]\nname={name}\nframeRate={fps:g}\nseqLength={frames}\n")
+        info = f"[Sequence]\nname={name}\nframeRate={fps:g}\nseqLength={frames}\n"
+        (args.out / "gt" / f"{name}.ini").write_text(info)
         print(f"{name}: {frames} frames of columns {columns[0]} to {columns[1]}, {len(rows)} boxes")
 
 
