@@ -5,8 +5,8 @@
     mctrack eval --benchmark folder --root DIR --results DIR/run
 
 The right camera starts ``delay_s`` later, so its own clock is that much behind; ``video.offset_s`` puts it right.
-Truth is cut along: a person in both parts has one identity. Boxes are cut at the new edges; where less than 0.4 of a person
-is inside, the row is marked to be ignored.
+Truth is cut along: a person in both parts has one identity. Boxes are cut at the new edges; where less than 0.4 of a
+person is inside, the row is marked to be ignored.
 """
 
 from __future__ import annotations

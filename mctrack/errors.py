@@ -9,6 +9,10 @@ from difflib import get_close_matches
 # user:password@ of any URL; a password may itself hold '@' or '/', so the greedy match runs up to the last '@'
 # of a run without blanks or quotes.
 _CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*://)[^\s'\"]*@")
+# …and secrets in a query: ?pwd=…&token=…
+_QUERY_SECRET = re.compile(
+    r"([?&][^\s=&'\"]*(?:pass|pwd|secret|token|auth|api_?key|credential)[^\s=&'\"]*=)[^&\s'\"]+", re.IGNORECASE
+)
 
 
 class MctrackError(Exception):
@@ -35,8 +39,8 @@ class OutputError(MctrackError):
 
 
 def redact(text: str) -> str:
-    """Remove user names and passwords from every URL in a text: ``rtsp://u:p@host`` becomes ``rtsp://***@host``."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    """Remove passwords from every URL in a text: ``rtsp://u:p@host/?token=x`` becomes ``rtsp://***@host/?token=***``."""
+    return _QUERY_SECRET.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -51,11 +51,11 @@ def open_container(where: str, label: str, timeout_s: tuple[float, float], optio
     # PyAV turns genpts on, which invents wrong presentation times for AVIs with B-frames.
     began_s = time.monotonic()
     merged = {"fflags": "-genpts", **(options or {})}
+    # Damaged text in tags must not stop a video; PyAV 19 sees to that itself.
+    lenient: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        # Damaged text in tags must not stop a video.
         # Not options=: that goes to every stream too, and older PyAVs crash where streams appear late (FLV).
-        return av.open(where, format=container_format, container_options=merged, metadata_errors="ignore",
-                       timeout=timeout_s)
+        return av.open(where, format=container_format, container_options=merged, timeout=timeout_s, **lenient)
     except Exception as error:
         # The RTSP client says "invalid data" when its time is up.
         late = time.monotonic() - began_s >= 0.98 * timeout_s[0]

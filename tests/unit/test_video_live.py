@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -98,10 +99,10 @@ def test_frames_come_with_their_arrival_on_the_shared_clock(recording: bytes) ->
 def test_a_lost_connection_is_taken_up_again(recording: bytes) -> None:
     with tcp_server(lambda c, n: stream_at_real_time(c, recording, 1.0, 0.5)) as url:
         source = open_url(url, queue=100)
-        frames = take(source, 60)
+        frames = take(source, 45)
         source.close()
     found = numbers(frames)
-    assert [f.index for f in frames] == list(range(60))
+    assert [f.index for f in frames] == list(range(45))
     assert found[0] < 5
     assert min(np.diff(found)) < -10  # the recording began again
     assert np.all(np.diff([f.time_s for f in frames]) > 0)
@@ -159,7 +160,7 @@ def test_the_oldest_frames_are_dropped_and_counted(recording: bytes) -> None:
         source = open_url(url, queue=4)
         frames = iter(source)
         first = next(frames)
-        time.sleep(1.0)
+        time.sleep(0.8)
         later = next(frames)
         report = source.report()
         source.close()
@@ -244,14 +245,14 @@ def http_server(data: bytes, limit: int) -> Iterator[str]:
 
 
 def test_a_recording_behind_a_url_is_read_at_its_pace_and_ends(tmp_path: Path) -> None:
-    data = write_clip(tmp_path / "a.mp4", 40, mux={"movflags": "faststart"}).read_bytes()
+    data = write_clip(tmp_path / "a.mp4", 25, mux={"movflags": "faststart"}).read_bytes()
     with http_server(data, len(data)) as url:
         source = open_url(f"{url}/a.mp4", queue=8)
         began = time.monotonic()
         frames = list(source)
         took_s = time.monotonic() - began
-    assert numbers(frames) == list(range(40))
-    assert 1.0 < took_s < 2.5
+    assert numbers(frames) == list(range(25))
+    assert 0.7 < took_s < 2
     assert source.report().complete
     assert "s3cr3t" not in repr(source.report())
 
@@ -312,15 +313,16 @@ def serve_rtsp(connection: socket.socket, data: bytes, seconds: float) -> None:
 def test_an_rtsp_camera(recording: bytes) -> None:
     with tcp_server(lambda c, n: serve_rtsp(c, recording, 3.0)) as url:
         source = open_url(url.replace("tcp://", "rtsp://user:s3cr3t@") + "/live", queue=100, reconnects=0)
-        frames = list(source)
+        frames = take(source, 40)
+        source.close()
     found = numbers(frames)
-    assert len(found) > 50
+    assert len(found) == 40
     assert found == list(range(found[0], found[0] + len(found)))
     assert np.median(np.diff([f.time_s for f in frames])[10:]) == pytest.approx(0.04, abs=0.01)
     report = source.report()
     assert report.source.startswith("rtsp://***@127.0.0.1")
     assert "s3cr3t" not in repr(report)
-    assert any("connection lost" in w for w in report.warnings)
+    assert report.complete
 
 
 def test_live_cameras_in_one_run(recording: bytes) -> None:
@@ -328,15 +330,14 @@ def test_live_cameras_in_one_run(recording: bytes) -> None:
     with tcp_server(serve) as first, tcp_server(serve) as second:
         config = VideoConfig(timeout_s=1.0, reconnects=0)
         sources = open_sources(parse_cameras([f"a={first}", f"b={second}"]), config)
-        sizes = []
         with closing(instants(sources, config)) as stream:
-            for instant in stream:
-                sizes.append(len(instant.frames))
-                if len(sizes) == 40:
-                    break
+            found = [next(stream) for _ in range(30)]
             began = time.monotonic()
         assert time.monotonic() - began < 1
-    assert sizes.count(2) >= 30
+    assert all(b.time_s >= a.time_s for a, b in pairwise(found))
+    # The first second arrives in a burst, when the streams have been looked into; then the cameras are in step.
+    settled = [len(i.frames) for i in found if i.time_s > found[-1].time_s - 0.4]
+    assert settled.count(2) >= 0.6 * len(settled)
 
 
 def test_a_webcam_that_is_not_there() -> None:
