@@ -15,7 +15,7 @@ DETECTORS = {
     "torchvision": "mctrack.detect.torchvision:TorchvisionDetector",
     "yolo": "mctrack.detect.yolo:YoloDetector",
 }
-"""Name → ``module:Class``; each is called as ``Class(config: DetectConfig, cameras: Sequence[CameraSpec], device: str)``."""
+"""Name → ``module:Class``, called as ``Class(config: DetectConfig, cameras: Sequence[CameraSpec], device: str)``."""
 
 
 class Detector(Protocol):

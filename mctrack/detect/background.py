@@ -21,6 +21,9 @@ from mctrack.types import Image, State
 Plane = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 
+_PLANES = ("mean", "variance", "candidate", "stable_s", "idle_s", "busy", "last_luma")
+
+
 def as_mask(array: Any) -> Mask:
     """An array of OpenCV (whose types say nothing) as a mask; not copied."""
     return np.asarray(array, np.uint8)
@@ -104,6 +107,7 @@ class Background:
         self._pixels = pixels
         moving = (cv2.absdiff(luma, self._last_luma) > 8).astype(np.uint8)
         self._last_luma = luma
+        self._follow_light(pixels)
         distance, shadow = self._distance(pixels)
         changed = distance > WEAK**2
         weak = (changed & ~shadow).astype(np.uint8)
@@ -117,29 +121,35 @@ class Background:
 
     def _distance(self, pixels: Plane) -> tuple[Plane, NDArray[np.bool_]]:
         """(h, w) squared distance in standard deviations, and where it looks like a shadow."""
-        gain, shift = self._light(pixels)
         y, cr, cb = cv2.split(pixels)
         mean_y, mean_cr, mean_cb = cv2.split(self._mean)
-        expected = np.maximum(mean_y * gain, 1)
+        expected = np.maximum(mean_y, 1)
         d_luma = (y - expected) ** 2 / (self._variance[..., 0] + _FLOOR)
         # chroma fades with the light: compare with what the background would show at this brightness
         ratio = np.clip(y / expected, 0.3, 1.5)
-        d_cr = cr - 128 - shift[0] - ratio * (mean_cr - 128)
-        d_cb = cb - 128 - shift[1] - ratio * (mean_cb - 128)
+        d_cr = cr - 128 - ratio * (mean_cr - 128)
+        d_cb = cb - 128 - ratio * (mean_cb - 128)
         d_chroma = (d_cr * d_cr + d_cb * d_cb) / (self._variance[..., 1] + _FLOOR)
         shadow = (ratio > _SHADOW[0]) & (ratio < _SHADOW[1]) & (d_chroma < 4)
         return np.maximum(d_luma, d_chroma), shadow
 
-    def _light(self, pixels: Plane) -> tuple[float, tuple[float, float]]:
-        """Factor of brightness and shift of chroma against the background, by medians over free pixels."""
+    def _follow_light(self, pixels: Plane) -> None:
+        """Bring the whole background to the picture's light, by medians over pixels where nothing stands.
+
+        Also where something stands: learning would leave those places behind in the old light, and they would stay
+        foreground for good.
+        """
         part = (slice(2, None, 5), slice(2, None, 5))
-        free = self._busy[part] == 0
+        free = (self._busy[part] == 0) & (self._mean[part][..., 0] > 20)
         if free.sum() < 50:
-            free[:] = True
+            return
         now, then = pixels[part][free], self._mean[part][free]
-        gain = float(np.median((now[:, 0] + 8) / (then[:, 0] + 8)))
-        shift = np.median(now[:, 1:] - then[:, 1:], axis=0)
-        return min(max(gain, 0.4), 2.5), (float(shift[0]), float(shift[1]))
+        gain = np.float32(np.clip(np.median(now[:, 0] / then[:, 0]), 0.4, 2.5))
+        # chroma fades with the light, so the shift is what is left beyond that
+        shift = np.median(now[:, 1:] - 128 - gain * (then[:, 1:] - 128), axis=0)
+        if abs(gain - 1) > 0.02 or np.abs(shift).max() > 1:
+            offset = np.array([0, *(128 * (1 - gain) + shift)], np.float32)
+            self._mean = self._mean * gain + offset
 
     def _start(self, pixels: Plane) -> None:
         """Take one picture for the scene."""
@@ -207,11 +217,8 @@ class Background:
 
     def state(self) -> State:
         """Everything that the next pictures depend on."""
-        return {
-            "age_s": self.age_s, "frames": self.frames, "since_candidate_s": self._since_candidate_s,
-            "mean": self._mean.copy(), "variance": self._variance.copy(), "candidate": self._candidate.copy(),
-            "stable_s": self._stable_s.copy(), "idle_s": self._idle_s.copy(), "busy": self._busy.copy(), "last_luma": self._last_luma.copy(),
-        }
+        numbers = {"age_s": self.age_s, "frames": self.frames, "since_candidate_s": self._since_candidate_s}
+        return numbers | {name: getattr(self, f"_{name}").copy() for name in _PLANES}
 
     @staticmethod
     def restored(state: State) -> Background:
@@ -219,6 +226,6 @@ class Background:
         self = Background(state["busy"].shape)
         self.age_s, self.frames = float(state["age_s"]), int(state["frames"])
         self._since_candidate_s = float(state["since_candidate_s"])
-        for name in ("mean", "variance", "candidate", "stable_s", "idle_s", "busy", "last_luma"):
+        for name in _PLANES:
             setattr(self, f"_{name}", np.array(state[name], getattr(self, f"_{name}").dtype))
         return self

@@ -42,6 +42,8 @@ class EmbeddedDetector:
         self, config: DetectConfig, cameras: Sequence[CameraSpec], device: str, *, hold_s: float = 240.0,
         scene_hold_s: float = 20.0,
     ) -> None:
+        if config.weights:
+            raise ConfigError(f"detector 'embedded' takes no weights, but --weights names {config.weights}")
         if config.input_size is not None and config.input_size < _SMALLEST:
             raise ConfigError(f"detect.input_size is {config.input_size}, expected at least {_SMALLEST}")
         for name, value in (("hold_s", hold_s), ("scene_hold_s", scene_hold_s)):

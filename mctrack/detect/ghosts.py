@@ -10,7 +10,7 @@ from mctrack.detect.background import Mask, Plane
 
 _MIN_AREA = 12
 _FREE_SHARE = 0.5
-_FAINTER = 0.6
+_FAINTER = 0.9
 
 
 def find_ghosts(mask: Mask, still: NDArray[np.bool_], luma: Plane, scene: Plane) -> NDArray[np.bool_] | None:
@@ -49,9 +49,23 @@ def _outline_in_scene_only(own: Mask, mask: Mask, luma: Plane, scene: Plane) -> 
     outline = ring & free
     if outline.sum() < max(_FREE_SHARE * ring.sum(), 8):
         return False
-    return bool(_steepness(luma)[outline].mean() < _FAINTER * _steepness(scene)[outline].mean())
+    across = _normals(own)
+    return bool(_jump(luma, across)[outline].mean() < _FAINTER * _jump(scene, across)[outline].mean())
 
 
-def _steepness(luma: Plane) -> Plane:
-    luma = np.ascontiguousarray(luma)
-    return np.abs(cv2.Sobel(luma, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(luma, cv2.CV_32F, 0, 1))
+def _normals(own: Mask) -> tuple[Plane, Plane]:
+    """(h, w) unit vectors across the outline of a mask."""
+    dx, dy = _gradient(np.asarray(cv2.GaussianBlur(own.astype(np.float32), (5, 5), 0), np.float32))
+    length = np.asarray(np.maximum(np.sqrt(dx * dx + dy * dy), 1e-6), np.float32)
+    return np.divide(dx, length), np.divide(dy, length)
+
+
+def _jump(luma: Plane, across: tuple[Plane, Plane]) -> Plane:
+    """(h, w) change of brightness across the outline: texture that runs any other way counts less."""
+    dx, dy = _gradient(np.ascontiguousarray(luma))
+    return np.abs(dx * across[0] + dy * across[1])
+
+
+def _gradient(plane: Plane) -> tuple[Plane, Plane]:
+    dx, dy = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+    return np.asarray(dx, np.float32), np.asarray(dy, np.float32)

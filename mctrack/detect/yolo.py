@@ -150,13 +150,15 @@ def _local_file(named: str) -> Path:
 
 @contextlib.contextmanager
 def _undisturbed(torch: Any) -> Iterator[None]:
-    """Import and use ultralytics without its traces: thread counts, environment, print options, filters, banners."""
+    """Import and use ultralytics without its traces: threads, environment, print options, patches, banners."""
     import cv2
 
     environment = dict(os.environ)
     threads, cv2_threads, printing = torch.get_num_threads(), cv2.getNumThreads(), np.get_printoptions()
-    pillow = import_extra("PIL.Image", "yolo")
-    image_open, level = pillow.open, logging.getLogger("ultralytics").level
+    level = logging.getLogger("ultralytics").level
+    patched = [(torch, "save"), (torch, "load"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow"),
+               (import_extra("PIL.Image", "yolo"), "open")]
+    functions = [getattr(module, name) for module, name in patched]
     # offline: no report home and no look for updates at import (a download still works); no installing on its own;
     # settings of its own go into the cache instead of the user's configuration
     os.environ.update(YOLO_OFFLINE="true", YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
@@ -173,5 +175,6 @@ def _undisturbed(torch: Any) -> Iterator[None]:
         cv2.setNumThreads(cv2_threads)
         np.set_printoptions(**printing)
         torch.set_printoptions(profile="default")
-        pillow.open = image_open
+        for (module, name), function in zip(patched, functions, strict=True):
+            setattr(module, name, function)
         logging.getLogger("ultralytics").setLevel(level)

@@ -89,6 +89,8 @@ def test_mistakes() -> None:
         build_detector(DetectConfig("embedded", options={"hold_s": True}), CAMERAS, "cpu")
     with pytest.raises(ConfigError, match=r"hold_s is -1"):
         build_detector(DetectConfig("embedded", options={"hold_s": -1}), CAMERAS, "cpu")
+    with pytest.raises(ConfigError, match=r"detector 'embedded' takes no weights, but --weights names w\.onnx"):
+        build_detector(DetectConfig("embedded", weights="w.onnx"), CAMERAS, "cpu")
     with pytest.raises(ConfigError, match="detector 'file' has no option 'x'; it has none"):
         build_detector(DetectConfig("file", options={"x": 3}), CAMERAS, "cpu")
 
@@ -134,6 +136,13 @@ def test_auto_order_of_places(bare: Path, monkeypatch: pytest.MonkeyPatch) -> No
     exactly = network(bare.parent / "told" / "people.onnx")
     monkeypatch.setenv("MCTRACK_WEIGHTS", str(exactly))
     assert find_weights() == exactly
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_pt_counts_only_with_ultralytics(bare: Path, monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    (bare / "yolo11n.pt").touch()
+    monkeypatch.setattr("mctrack.detect.auto.find_spec", lambda name: installed or None)
+    assert find_weights() == (bare / "yolo11n.pt" if installed else None)
 
 
 def test_auto_by_given_weights(bare: Path) -> None:

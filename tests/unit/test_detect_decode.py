@@ -137,7 +137,7 @@ def test_finish_keeps_its_promises(rows: list[tuple[float, ...]], clip: bool) ->
 
 def test_finish_with_very_many_candidates(rng: np.random.Generator) -> None:
     corner = rng.random((20000, 2)) * 1000
-    xyxy = np.concatenate([corner, corner + [20, 50]], axis=1)
+    xyxy = np.concatenate([corner, corner + np.array([20, 50])], axis=1)
     score = rng.random(20000)
     found = finish(xyxy, score, (1100, 1100), DetectConfig(nms_iou=1.0, max_detections=300))
     np.testing.assert_allclose(found.score, np.sort(score)[::-1][:300])

@@ -48,10 +48,10 @@ def test_thresholds_apply(tmp_path: Path) -> None:
     rows = ["1,-1,10,10,20,50,0.9", "1,-1,11,10,20,50,0.8", "1,-1,90,10,20,50,0.2", "1,-1,150,10,5,6,0.7"]
     (tmp_path / "a.txt").write_text("\n".join(rows))
     scores = {
-        "all": dict(score=0.0, nms_iou=1.0, min_height_px=0.0),
-        "twins": dict(score=0.0, nms_iou=0.6, min_height_px=0.0),
-        "strong": dict(score=0.5, nms_iou=1.0, min_height_px=8.0),
-        "few": dict(score=0.0, nms_iou=1.0, min_height_px=0.0, max_detections=1),
+        "all": {"score": 0.0, "nms_iou": 1.0, "min_height_px": 0.0},
+        "twins": {"score": 0.0, "nms_iou": 0.6, "min_height_px": 0.0},
+        "strong": {"score": 0.5, "nms_iou": 1.0, "min_height_px": 8.0},
+        "few": {"score": 0.0, "nms_iou": 1.0, "min_height_px": 0.0, "max_detections": 1},
     }
     found = {k: detector(tmp_path, "a", **v).detect([frame(0)])[0].score.tolist() for k, v in scores.items()}
     assert found == {"all": [0.9, 0.8, 0.7, 0.2], "twins": [0.9, 0.7, 0.2], "strong": [0.9, 0.8], "few": [0.9]}

@@ -25,8 +25,9 @@ def test_boxes_come_back(width: int, height: int, target: tuple[int, int], centr
 @given(sides, sides, inputs, st.booleans())
 def test_picture_fills_the_input(width: int, height: int, target: tuple[int, int], centred: bool) -> None:
     box = Letterbox.fit((width, height), target, centred)
-    assert 0 <= box.left and box.left + box.width <= target[0]
-    assert 0 <= box.top and box.top + box.height <= target[1]
+    assert min(box.left, box.top) >= 0
+    assert box.left + box.width <= target[0]
+    assert box.top + box.height <= target[1]
     assert box.width == target[0] or box.height == target[1]
     whole = box.to_input(np.array([[0.0, 0.0, width, height]]))[0]
     np.testing.assert_allclose(whole, [box.left, box.top, box.left + box.width, box.top + box.height])

