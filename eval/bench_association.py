@@ -12,7 +12,7 @@ The baselines are the same ``CameraTracker``, with the same batched gates, costs
 ``update()`` are called (:class:`PerTrackFilterpy`):
 
 - "per track": every track computes its own F and Q for the time that passed, as self-contained objects do.
-- "shared F" (``motion="filterpy"``): F and the unit Q are computed once per step for all, the fastest way to use filterpy.
+- "shared F" (``motion="filterpy"``): F and the unit Q are computed once per step for all, the fastest use of filterpy.
 
 All see the same frames in the same run, in turns of ``TURN`` frames.
 """
@@ -89,7 +89,7 @@ class PerTrackFilterpy(FilterpyMotion):
         return mean, cov
 
 
-BASELINES = {"per track": "bench_association:PerTrackFilterpy", "shared F": "filterpy"}
+BASELINES = {"per track": f"{__name__}:PerTrackFilterpy", "shared F": "filterpy"}
 
 
 def moving_boxes(objects: int, steps: int, rng: np.random.Generator) -> Iterator[Detections]:

@@ -12,6 +12,8 @@ from mctrack.types import Matches
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+DENSE = 65536
+"""Up to this many entries one dense problem is faster than looking for its parts."""
 
 
 def assign(
@@ -28,43 +30,51 @@ def assign(
         shape: number of rows and columns.
         limit: pairs at or above this cost are never made.
     """
-    keep = cost < limit
-    rows, cols, cost = rows[keep], cols[keep], cost[keep]
-    row_degree = np.bincount(rows, minlength=shape[0])
-    col_degree = np.bincount(cols, minlength=shape[1])
-    free = (row_degree[rows] == 1) & (col_degree[cols] == 1)
-    row_of_col = np.full(shape[1], -1)
-    row_of_col[cols[free]] = rows[free]
-    contested = ~free
-    if contested.any():
-        _solve(rows[contested], cols[contested], cost[contested], limit, row_of_col)
-    matched_cols = np.flatnonzero(row_of_col >= 0)
-    pairs = np.stack([row_of_col[matched_cols], matched_cols], axis=1)
-    pairs = pairs[np.argsort(pairs[:, 0])]
-    alone = np.ones(shape[0], bool)
-    alone[pairs[:, 0]] = False
-    return Matches(pairs, np.flatnonzero(alone), np.flatnonzero(row_of_col < 0))
+    keep = np.flatnonzero(cost < limit)
+    rows, cols, cost = rows.take(keep), cols.take(keep), cost.take(keep)
+    n_rows, n_cols = shape
+    alone = (np.bincount(rows).take(rows) == 1) & (np.bincount(cols).take(cols) == 1)
+    col_of_row = np.full(n_rows, -1)
+    col_of_row[rows[alone]] = cols[alone]
+    contested = np.flatnonzero(~alone)
+    if len(contested):
+        _solve(rows.take(contested), cols.take(contested), cost.take(contested), limit, col_of_row)
+    matched = np.flatnonzero(col_of_row >= 0)
+    taken = col_of_row.take(matched)
+    free = np.ones(n_cols, bool)
+    free[taken] = False
+    pairs = np.concatenate([matched[:, None], taken[:, None]], axis=1)
+    return Matches(pairs, np.flatnonzero(col_of_row < 0), np.flatnonzero(free))
 
 
-def _solve(rows: IntArray, cols: IntArray, cost: FloatArray, limit: float, row_of_col: IntArray) -> None:
-    """Solve the contested pairs component by component, writing into ``row_of_col``."""
-    row_ids, r = np.unique(rows, return_inverse=True)
-    col_ids, c = np.unique(cols, return_inverse=True)
+def _solve(rows: IntArray, cols: IntArray, cost: FloatArray, limit: float, col_of_row: IntArray) -> None:
+    """Solve the contested pairs, writing into ``col_of_row``; many at once fall apart into groups first."""
+    row_ids, r = _numbered(rows)
+    col_ids, c = _numbered(cols)
     n_rows, n_cols = len(row_ids), len(col_ids)
-    if n_rows * n_cols <= 1024:
-        groups: list[NDArray[np.int64]] = [np.arange(len(r))]
-    else:
-        nodes = n_rows + n_cols
-        graph = coo_array((np.ones(len(r), np.int8), (r, c + n_rows)), shape=(nodes, nodes))
-        label = connected_components(graph, directed=False)[1][r]
-        order = np.argsort(label, kind="stable")
-        groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
+    groups = [np.arange(len(r))] if n_rows * n_cols <= DENSE else _components(r, c, n_rows, n_cols)
     for group in groups:
-        gr, gc = r[group], c[group]
-        ur, lr = np.unique(gr, return_inverse=True)
-        uc, lc = np.unique(gc, return_inverse=True)
+        ur, lr = _numbered(r[group])
+        uc, lc = _numbered(c[group])
         block = np.full((len(ur), len(uc)), limit)
         block[lr, lc] = cost[group]
         i, j = linear_sum_assignment(block)
         good = block[i, j] < limit
-        row_of_col[col_ids[uc[j[good]]]] = row_ids[ur[i[good]]]
+        col_of_row[row_ids[ur[i[good]]]] = col_ids[uc[j[good]]]
+
+
+def _numbered(index: IntArray) -> tuple[IntArray, IntArray]:
+    """The values that occur, ascending, and the place of each value among them (np.unique without its sort)."""
+    values = np.flatnonzero(np.bincount(index))
+    place = np.empty(values[-1] + 1, np.int64)
+    place[values] = np.arange(len(values))
+    return values, place.take(index)
+
+
+def _components(r: IntArray, c: IntArray, n_rows: int, n_cols: int) -> list[IntArray]:
+    """Indices of the pairs of each connected component."""
+    nodes = n_rows + n_cols
+    graph = coo_array((np.ones(len(r), np.int8), (r, c + n_rows)), shape=(nodes, nodes))
+    label = connected_components(graph, directed=False)[1].take(r)
+    order = np.argsort(label, kind="stable")
+    return list(np.split(order, np.flatnonzero(np.diff(label.take(order))) + 1))

@@ -1,6 +1,8 @@
-"""One camera's tracker: batched motion, one gated Hungarian problem, a pass for low scores, re-birth after long gaps."""
+"""One camera's tracker: batched motion, one gated Hungarian problem, a pass for low scores, re-birth after gaps."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,14 @@ from mctrack.config import TrackConfig
 from mctrack.registry import resolve
 from mctrack.track.assign import assign
 from mctrack.track.consensus import consensus_shift
-from mctrack.track.cost import cosine_distance, crowded_score, distinctiveness, overlapping_pairs, squared_mahalanobis
+from mctrack.track.cost import (
+    Pairs,
+    cosine_distance,
+    crowded_score,
+    distinctiveness,
+    overlapping_pairs,
+    squared_mahalanobis,
+)
 from mctrack.track.kalman import Array, MotionModel, MotionNoise, warp
 from mctrack.track.rebirth import Probability, Rebirth, generic_probability
 from mctrack.track.reupdate import reupdate
@@ -22,7 +31,25 @@ MOTION_MODELS = {
     "filterpy": "mctrack.track.filterpy_model:FilterpyMotion",
 }
 IntArray = NDArray[np.int64]
+ROUNDING_S = 1e-6
+"""Times are sums and differences of rounded numbers: a limit of 1.5 s is reached by 45 frames of 1/30 s."""
 TENTATIVE, CONFIRMED, LOST = int(TrackState.TENTATIVE), int(TrackState.CONFIRMED), int(TrackState.LOST)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """One frame's detections as the tracker weighs them.
+
+    Attributes:
+        xyxy, xcycwh: (n, 4) boxes. score: (n,) lowered where crowded. embedding: (n, d) or None.
+        crowd: pairs of detections that overlap.
+    """
+
+    xyxy: Array
+    xcycwh: Array
+    score: Array
+    embedding: NDArray[np.float32] | None
+    crowd: Pairs
 
 
 class CameraTracker:
@@ -43,7 +70,8 @@ class CameraTracker:
         self.dormant = TrackTable.empty(*self.motion.empty())
         self.time_s: float | None = None
         self.frame_s = 0.0
-        """Running frame interval, to tell a gap from a slow camera."""
+        """Running frame interval: how finely a gap is walked through again."""
+        self._before_s = -np.inf
         self.next_id = 1
 
     # ------------------------------------------------------------------ one frame
@@ -60,124 +88,142 @@ class CameraTracker:
             All active tracks, seen in this frame or coasting.
         """
         self._advance(time_s, camera_warp)
-        xcycwh = boxes.xyxy_to_xcycwh(detections.xyxy)
-        score = crowded_score(detections.xyxy, detections.score, self.config.crowd_sigma)
-        detections = Detections(detections.xyxy, score, detections.embedding)
-        self._fit_dimension(detections)
-        high = np.flatnonzero(detections.score >= self.config.high_score)
-        matches = self._steady(detections, xcycwh, high)
-        self._apply(matches, detections, xcycwh)
-        free_tracks, free = matches.unmatched_rows, matches.unmatched_cols
-        low = np.flatnonzero(
-            (detections.score < self.config.high_score) & (detections.score >= self.config.low_score)
-        )
-        self._apply(self._second_pass(detections, xcycwh, free_tracks, low), detections, xcycwh)
-        free = self._wake(detections, xcycwh, free)
-        self._start(detections, xcycwh, free)
+        sight = self._look(detections)
+        pairs, matches = self._steady(sight)
+        rows, cols = matches.pairs.T
+        more_rows, more_cols = self._second_pass(sight, pairs, matches.unmatched_rows)
+        self._apply(np.concatenate([rows, more_rows]), np.concatenate([cols, more_cols]), sight)
+        free = matches.unmatched_cols
+        free = free[sight.score.take(free) >= max(self.config.new_score, self.config.high_score)]
+        self._start(sight, self._wake(sight, free))
         self._age()
-        return self._tracks(detections)
+        return self._tracks(sight.embedding)
 
     def _advance(self, time_s: float, camera_warp: Array | None) -> None:
         """Predict all tracks to the frame's time."""
         if self.time_s is not None:
-            dt = max(time_s - self.time_s, 1e-6)
-            self.frame_s = dt if not self.frame_s else min(dt, 0.9 * self.frame_s + 0.1 * dt)
+            self._before_s = self.time_s
+            # to the nanosecond, so that equal intervals are equal numbers
+            dt = round(max(time_s - self.time_s, 1e-6), 9)
+            if time_s > self.time_s:
+                self.frame_s = dt if not self.frame_s else min(dt, 0.9 * self.frame_s + 0.1 * dt)
             a = self.active
             a.mean, a.cov = self.motion.predict(a.mean, a.cov, dt)
             if camera_warp is not None:
                 a.mean, a.cov = warp(a.mean, a.cov, camera_warp)
                 a.mean_seen, a.cov_seen = warp(a.mean_seen, a.cov_seen, camera_warp)
-                a.box_seen = warp(np.pad(a.box_seen, ((0, 0), (0, 4))), a.cov, camera_warp)[0][:, :4]
+                for table in (self.active, self.dormant):
+                    still = np.pad(table.box_seen, ((0, 0), (0, 4)))
+                    table.box_seen = warp(still, table.cov, camera_warp)[0][:, :4]
         self.time_s = time_s
         self.active.detection = np.full(len(self.active), -1)
 
-    def _fit_dimension(self, detections: Detections) -> None:
-        """Give the tracks room for embeddings as soon as the first ones come."""
-        dim = 0 if detections.embedding is None else detections.embedding.shape[1]
+    def _look(self, detections: Detections) -> _Sight:
+        """Weigh the detections; the tracks get room for embeddings as soon as the first ones come."""
+        embedding = detections.embedding
+        dim = 0 if embedding is None else embedding.shape[1]
         for table in (self.active, self.dormant):
             if dim and table.embedding.shape[1] != dim:
                 table.embedding = np.zeros((len(table), dim), np.float32)
                 table.weight = np.zeros(len(table))
+        crowd = overlapping_pairs(detections.xyxy, detections.xyxy, 0.0)
+        score = crowded_score(crowd, detections.score, self.config.crowd_sigma)
+        return _Sight(
+            detections.xyxy, boxes.xyxy_to_xcycwh(detections.xyxy), score, embedding if dim else None, crowd
+        )
 
     # ------------------------------------------------------------------ assignment
 
-    def _steady(self, detections: Detections, xcycwh: Array, high: IntArray) -> Matches:
-        """The first pass, done again after moving all tracks along where they agree that the camera moved."""
-        matches = self._first_pass(detections, xcycwh, high)
+    def _steady(self, sight: _Sight) -> tuple[Pairs, Matches]:
+        """The first pass, done again after moving all tracks along where they agree that the camera moved.
+
+        Returns:
+            All pairs of tracks and detections that overlap, and the matches.
+        """
+        pairs, matches = self._first_pass(sight)
         for _ in range(2 if self.config.consensus_motion else 0):
-            pairs = matches.pairs[self.active.state[matches.pairs[:, 0]] == CONFIRMED]
-            mean = self.active.mean[pairs[:, 0]]
-            shift = consensus_shift(xcycwh[pairs[:, 1], :2] - mean[:, :2], mean[:, 3])
+            rows, cols = matches.pairs[self.active.state.take(matches.pairs[:, 0]) == CONFIRMED].T
+            mean, seen = self.active.mean.take(rows, axis=0), sight.xcycwh.take(cols, axis=0)
+            shift = consensus_shift(seen[:, :2] - mean[:, :2], mean[:, 3])
             if shift is None:
                 break
-            for name in ("mean", "mean_seen", "box_seen"):
-                moved = getattr(self.active, name).copy()
-                moved[:, :2] += shift
-                setattr(self.active, name, moved)
-            matches = self._first_pass(detections, xcycwh, high)
-        return matches
+            a = self.active
+            for centres in (a.mean, a.mean_seen, a.box_seen, self.dormant.box_seen):
+                centres[:, :2] += shift
+            pairs, matches = self._first_pass(sight)
+        return pairs, matches
 
-    def _first_pass(self, detections: Detections, xcycwh: Array, high: IntArray) -> Matches:
+    def _first_pass(self, sight: _Sight) -> tuple[Pairs, Matches]:
         """One gated Hungarian problem of all active tracks and the confident detections."""
         c, t = self.config, self.active
-        gap = self._gap()
-        buffer = np.minimum(c.buffer + c.buffer_growth * gap, 1.0)
-        pairs = overlapping_pairs(boxes.xcycwh_to_xyxy(t.mean[:, :4]), detections.xyxy[high], buffer)
-        variance = self.motion.innovation_variance(t.mean, t.cov, np.ones(len(t)))
-        maha = squared_mahalanobis(pairs, t.mean, variance, xcycwh[high])
-        inside = maha < c.gate
-        pairs, maha = pairs.take(inside), maha[inside]
+        xyxy = boxes.xcycwh_to_xyxy(t.mean[:, :4])
+        overlapping = near = overlapping_pairs(xyxy, sight.xyxy, 0.0)
+        if c.buffer or c.buffer_growth:
+            near = overlapping_pairs(xyxy, sight.xyxy, np.minimum(c.buffer + c.buffer_growth * self._gap(), 1.0))
+        variance = self.motion.innovation_variance(t.mean, t.cov, 1.0)
+        maha = squared_mahalanobis(near, t.mean, variance, sight.xcycwh)
+        score = sight.score.take(near.col)
+        inside = np.flatnonzero((maha < c.gate) & (score >= c.high_score))
+        pairs = near.take(inside)
         total = c.weight_overlap + c.weight_motion + c.weight_score
-        cost = c.weight_overlap * (1 - pairs.overlap) + c.weight_motion * (maha / c.gate)
-        cost += c.weight_score * (1 - detections.score[high][pairs.col])
-        cost /= total
-        if detections.embedding is not None and t.embedding.shape[1]:
-            distance = cosine_distance(pairs, t.embedding, detections.embedding[high])
-            weight = c.weight_appearance * distinctiveness(pairs, distance, (len(t), len(high)))
-            weight = np.where(np.isnan(distance), 0.0, weight)
-            unlike = 1.0 - self.rebirth.probability(np.nan_to_num(distance))
-            cost = (cost + weight * unlike) / (1 + weight)
-        cost += c.tentative_cost * (t.state[pairs.row] == TENTATIVE)
-        found = assign(pairs.row, pairs.col, cost, (len(t), len(high)), c.max_cost)
-        return _to_columns(found, high)
+        cost = c.weight_overlap / total * (1 - pairs.overlap)
+        cost += c.weight_motion / total / c.gate * maha.take(inside)
+        cost += c.weight_score / total * (1 - score.take(inside))
+        shape = (len(t), len(sight.score))
+        if sight.embedding is not None:
+            cost = self._with_appearance(cost, pairs, sight.embedding, shape)
+        cost += c.tentative_cost * (t.state.take(pairs.row) == TENTATIVE)
+        return overlapping, assign(pairs.row, pairs.col, cost, shape, c.max_cost)
 
-    def _second_pass(self, detections: Detections, xcycwh: Array, rows: IntArray, low: IntArray) -> Matches:
+    def _with_appearance(
+        self, cost: Array, pairs: Pairs, embedding: NDArray[np.float32], shape: tuple[int, int]
+    ) -> Array:
+        """(k,) cost of each pair mixed with how unlike the two look, where both looks are known."""
+        distance = cosine_distance(pairs, self.active.embedding, embedding)
+        weight = self.config.weight_appearance * distinctiveness(pairs, distance, shape)
+        weight = np.where(np.isnan(distance), 0.0, weight)
+        unlike = 1.0 - self.rebirth.probability(np.nan_to_num(distance))
+        return (cost + weight * unlike) / (1 + weight)
+
+    def _second_pass(self, sight: _Sight, pairs: Pairs, free_rows: IntArray) -> tuple[IntArray, IntArray]:
         """Low-score detections may continue tracks that were seen just now (ByteTrack, Zhang et al. 2022)."""
         c, t = self.config, self.active
-        rows = rows[(self._gap()[rows] <= c.low_gap_s + self.frame_s) & (t.state[rows] != TENTATIVE)]
-        pairs = overlapping_pairs(boxes.xcycwh_to_xyxy(t.mean[rows, :4]), detections.xyxy[low], 0.0)
-        found = assign(pairs.row, pairs.col, 1 - pairs.overlap, (len(rows), len(low)), 1 - c.low_iou)
-        return _to_columns(found, low, rows)
+        eligible = np.zeros(len(t), bool)
+        eligible[free_rows] = True
+        eligible &= (self._gap() <= c.low_gap_s + ROUNDING_S) & (t.state != TENTATIVE)
+        low = (sight.score < c.high_score) & (sight.score >= c.low_score)
+        pairs = pairs.take(np.flatnonzero(eligible.take(pairs.row) & low.take(pairs.col)))
+        found = assign(pairs.row, pairs.col, 1 - pairs.overlap, (len(t), len(low)), 1 - c.low_iou)
+        rows, cols = found.pairs.T
+        return rows, cols
 
     def _gap(self) -> Array:
-        """(n,) seconds without a detection before this frame."""
-        assert self.time_s is not None
-        return np.maximum(self.time_s - self.active.seen_s - self.frame_s, 0.0)
+        """(n,) seconds without a detection up to the frame before this one: exactly 0 where it was seen there."""
+        return np.maximum(self._before_s - self.active.seen_s, 0.0)
 
     # ------------------------------------------------------------------ life of a track
 
-    def _apply(self, matches: Matches, detections: Detections, xcycwh: Array) -> None:
-        """Correct the matched tracks by their detections."""
-        if not len(matches.pairs):
+    def _apply(self, rows: IntArray, cols: IntArray, sight: _Sight) -> None:
+        """Correct the tracks in ``rows`` by the detections in ``cols``."""
+        if not len(rows):
             return
-        rows, cols = matches.pairs[:, 0], matches.pairs[:, 1]
         t, time_s = self.active, float(self.time_s or 0.0)
-        box, score = xcycwh[cols], detections.score[cols]
-        again = self._gap()[rows] > 0.5 * self.frame_s
-        if again.any():
-            part = t.take(rows[again])
-            reupdate(self.motion, part, box[again], time_s, self.frame_s)
-            t.mean[rows[again]], t.cov[rows[again]] = part.mean, part.cov
-        mean, cov = self.motion.update(t.mean[rows], t.cov[rows], box, score)
+        box, score = sight.xcycwh.take(cols, axis=0), sight.score.take(cols)
+        mean, cov = t.mean.take(rows, axis=0), t.cov.take(rows, axis=0)
+        again = np.flatnonzero(self._gap().take(rows) > 0)
+        if len(again):
+            lost = t.take(rows.take(again))
+            mean[again], cov[again] = reupdate(self.motion, lost, box.take(again, axis=0), time_s, self.frame_s)
+        mean, cov = self.motion.update(mean, cov, box, score)
         t.mean[rows] = t.mean_seen[rows] = mean
         t.cov[rows] = t.cov_seen[rows] = cov
         t.box_seen[rows], t.score[rows], t.seen_s[rows], t.detection[rows] = box, score, time_s, cols
-        t.hits[rows] += 1
-        t.state[rows] = np.where(
-            (t.state[rows] != TENTATIVE) | (t.hits[rows] >= self.config.n_init), CONFIRMED, TENTATIVE
-        )
-        if detections.embedding is not None:
-            self._remember(rows, detections.embedding[cols], score)
+        hits = t.hits.take(rows) + 1
+        t.hits[rows] = hits
+        known = (t.state.take(rows) != TENTATIVE) | (hits >= self.config.n_init)
+        t.state[rows] = np.where(known, CONFIRMED, TENTATIVE)
+        if sight.embedding is not None:
+            self._remember(rows, sight.embedding.take(cols, axis=0), score)
 
     def _remember(self, rows: IntArray, embedding: NDArray[np.float32], score: Array) -> None:
         """Blend the running appearance with what was just seen; better detections count more."""
@@ -188,46 +234,53 @@ class CameraTracker:
         t.embedding[rows] = (mixed / np.maximum(norm, 1e-12)).astype(np.float32)
         t.weight[rows] += np.where(gain > 0, score, 0.0)
 
-    def _wake(self, detections: Detections, xcycwh: Array, free: IntArray) -> IntArray:
+    def _wake(self, sight: _Sight, free: IntArray) -> IntArray:
         """Continue dormant tracks by appearance; returns the detections still free."""
-        strong = free[detections.score[free] >= self.config.new_score]
-        found = self.rebirth.match(self.dormant, detections, xcycwh, strong, float(self.time_s or 0.0))
-        if not len(found.pairs):
+        if sight.embedding is None or not len(self.dormant) or not len(free):
             return free
-        rows, cols = found.pairs[:, 0], strong[found.pairs[:, 1]]
+        found = self.rebirth.match(self.dormant, sight.embedding, sight.xcycwh, free, float(self.time_s or 0.0))
+        rows, cols = found.pairs[: max(self.config.max_tracks - len(self.active), 0)].T
+        if not len(rows):
+            return free
+        cols = free[cols]
         woken = self.dormant.take(rows)
-        woken.mean, woken.cov = self.motion.initiate(xcycwh[cols], detections.score[cols])
+        woken.mean, woken.cov = self.motion.initiate(sight.xcycwh[cols], sight.score[cols])
         woken.seen_s = np.full(len(rows), self.time_s)
         first = len(self.active)
         self.active = self.active.join(woken)
-        self.dormant = self.dormant.take(found.unmatched_rows)
-        pairs = np.stack([np.arange(first, first + len(rows)), cols], axis=1)
-        self._apply(Matches(pairs, free[:0], free[:0]), detections, xcycwh)
+        self.dormant = self.dormant.take(np.delete(np.arange(len(self.dormant)), rows))
+        self._apply(np.arange(first, first + len(rows)), cols, sight)
         return np.setdiff1d(free, cols)
 
-    def _start(self, detections: Detections, xcycwh: Array, free: IntArray) -> None:
+    def _start(self, sight: _Sight, free: IntArray) -> None:
         """Start tentative tracks from confident detections that nothing explains."""
-        free = free[detections.score[free] >= self.config.new_score]
         free = free[: max(self.config.max_tracks - len(self.active), 0)]
-        taken = self.active.detection[self.active.detection >= 0]
-        if len(free) and len(taken):
-            overlap = boxes.iou(detections.xyxy[free], detections.xyxy[taken]).max(axis=1)
-            free = free[overlap < self.config.duplicate_iou]
-        if not len(free):
+        free = free[~self._explained(sight).take(free)]
+        n = len(free)
+        if not n:
             return
-        n, score = len(free), detections.score[free]
-        mean, cov = self.motion.initiate(xcycwh[free], score)
-        now = np.full(n, self.time_s)
-        dim = self.active.embedding.shape[1]
-        look = np.zeros((n, dim), np.float32) if detections.embedding is None else detections.embedding[free]
+        box, score = sight.xcycwh.take(free, axis=0), sight.score.take(free)
+        mean, cov = self.motion.initiate(box, score)
+        look = np.zeros((n, self.active.embedding.shape[1]), np.float32)
+        if sight.embedding is not None:
+            look = sight.embedding.take(free, axis=0)
         state = np.full(n, TENTATIVE if self.config.n_init > 1 else CONFIRMED)
         ids = np.arange(self.next_id, self.next_id + n)
         self.next_id += n
-        born = TrackTable(
-            ids, state, np.ones(n, np.int64), mean, cov, mean, cov, xcycwh[free], score, now, now, free, look,
-            np.where(look.any(axis=1), score, 0.0),
-        )
-        self.active = self.active.join(born)
+        now = np.full(n, self.time_s)
+        # copies: tables are written in place, and an array under two names would be written twice
+        self.active = self.active.join(TrackTable(
+            ids, state, np.ones(n, np.int64), mean, cov, mean.copy(), cov.copy(), box, score,
+            now, now.copy(), free, look, np.where(look.any(axis=1), score, 0.0),
+        ))  # fmt: skip
+
+    def _explained(self, sight: _Sight) -> NDArray[np.bool_]:
+        """(n,) whether a detection lies on another one that a track has taken."""
+        taken = np.zeros(len(sight.score), bool)
+        taken[self.active.detection[self.active.detection >= 0]] = True
+        crowd, explained = sight.crowd, np.zeros(len(taken), bool)
+        explained[crowd.row[(crowd.overlap >= self.config.duplicate_iou) & taken.take(crowd.col)]] = True
+        return explained
 
     def _age(self) -> None:
         """Tentative tracks that were missed go, confirmed ones become lost, lost ones dormant."""
@@ -235,31 +288,32 @@ class CameraTracker:
         assert self.time_s is not None
         missed = t.detection < 0
         t.state[missed & (t.state == CONFIRMED)] = LOST
-        gone = (missed & (t.state == TENTATIVE)) | (self.time_s - t.seen_s > c.max_age_s)
+        gone = (missed & (t.state == TENTATIVE)) | (self.time_s - t.seen_s > c.max_age_s + ROUNDING_S)
         if gone.any():
             leaving = t.take(gone & (t.state == LOST))
             self.active = t.take(~gone)
             if c.rebirth_s > 0 and leaving.embedding.shape[1]:
                 self.dormant = self.dormant.join(leaving)
         if len(self.dormant):
-            fresh = self.time_s - self.dormant.seen_s <= c.rebirth_s
+            fresh = self.time_s - self.dormant.seen_s <= c.rebirth_s + ROUNDING_S
             fresh[: max(len(fresh) - c.max_dormant, 0)] = False
             if not fresh.all():
                 self.dormant = self.dormant.take(fresh)
 
     # ------------------------------------------------------------------ results and state
 
-    def _tracks(self, detections: Detections) -> Tracks:
+    def _tracks(self, embedding: NDArray[np.float32] | None) -> Tracks:
+        """All active tracks, with the embeddings of this frame's detections."""
         t = self.active
         seen = t.detection >= 0
-        embedding = None
-        if detections.embedding is not None:
-            embedding = np.zeros((len(t), detections.embedding.shape[1]), np.float32)
-            embedding[seen] = detections.embedding[t.detection[seen]]
+        look = None
+        if embedding is not None:
+            look = np.zeros((len(t), embedding.shape[1]), np.float32)
+            look[seen] = embedding[t.detection[seen]]
         return Tracks(
             track_id=t.track_id.copy(), xyxy=boxes.xcycwh_to_xyxy(t.mean[:, :4]), score=t.score.copy(),
             state=t.state.copy(), time_since_update=np.where(seen, 0.0, float(self.time_s or 0.0) - t.seen_s),
-            detection_index=t.detection.copy(), embedding=embedding,
+            detection_index=t.detection.copy(), embedding=look,
         )
 
     def state(self) -> State:
@@ -273,13 +327,3 @@ class CameraTracker:
         """Take up a saved state."""
         self.active, self.dormant = TrackTable.load(state["active"]), TrackTable.load(state["dormant"])
         self.time_s, self.frame_s, self.next_id = state["time_s"], state["frame_s"], state["next_id"]
-
-
-def _to_columns(matches: Matches, cols: IntArray, rows: IntArray | None = None) -> Matches:
-    """Translate positions in index lists back to the rows and columns they stand for."""
-    pairs = matches.pairs.copy()
-    pairs[:, 1] = cols[pairs[:, 1]]
-    left_rows = matches.unmatched_rows
-    if rows is not None:
-        pairs[:, 0], left_rows = rows[pairs[:, 0]], rows[left_rows]
-    return Matches(pairs, left_rows, cols[matches.unmatched_cols])

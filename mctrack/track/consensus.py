@@ -29,10 +29,16 @@ def consensus_shift(residual: Array, height_px: Array) -> Array | None:
     k = len(residual)
     if k < MIN_TRACKS:
         return None
-    median = np.median(residual, axis=0)
+    median = _median(np.ascontiguousarray(residual.T))
     size = float(np.abs(median).sum())
-    spread = float(np.median(np.abs(residual - median).sum(axis=1)))
-    standard_error = 1.5 * spread / np.sqrt(k)
-    if size < MIN_HEIGHTS * float(np.median(height_px)) or size < SIGNIFICANCE * standard_error:
+    if size < MIN_HEIGHTS * float(_median(height_px)):
         return None
-    return median
+    spread = float(_median(np.abs(residual - median).sum(axis=1)))
+    standard_error = 1.5 * spread / np.sqrt(k)
+    return None if size < SIGNIFICANCE * standard_error else median
+
+
+def _median(values: Array) -> Array:
+    """Median over the last axis; np.median takes ten times as long on so few values."""
+    ordered, k = np.sort(values), values.shape[-1]
+    return (ordered[..., (k - 1) // 2] + ordered[..., k // 2]) / 2

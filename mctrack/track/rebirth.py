@@ -12,7 +12,7 @@ from mctrack.track.assign import assign
 from mctrack.track.cost import Pairs, cosine_distance
 from mctrack.track.kalman import Array
 from mctrack.track.table import TrackTable
-from mctrack.types import Detections, Matches
+from mctrack.types import Matches
 
 IntArray = NDArray[np.int64]
 Probability = Callable[[Array], Array]
@@ -36,17 +36,21 @@ class Rebirth:
         self.probability = probability
 
     def match(
-        self, dormant: TrackTable, detections: Detections, xcycwh: Array, free: IntArray, time_s: float
+        self, dormant: TrackTable, embedding: NDArray[np.float32], xcycwh: Array, free: IntArray, time_s: float
     ) -> Matches:
-        """Match dormant tracks (rows) to free detections (columns are positions in ``free``)."""
+        """Match dormant tracks (rows) to free detections (columns are positions in ``free``).
+
+        Args:
+            dormant: tracks with embeddings of d numbers.
+            embedding: (n, d) unit rows of all detections, zeros where unknown. xcycwh: (n, 4) their boxes.
+            free: detections that may continue a track.
+        """
         shape = (len(dormant), len(free))
-        if detections.embedding is None or not dormant.embedding.shape[1] or not min(shape):
-            return Matches(np.zeros((0, 2), np.int64), np.arange(shape[0]), np.arange(shape[1]))
         row, col = np.nonzero(self._reachable(dormant, xcycwh[free], time_s))
         pairs = Pairs(row, col, np.zeros(len(row)))
-        distance = cosine_distance(pairs, dormant.embedding, detections.embedding[free])
-        usable = ~np.isnan(distance)
-        pairs, distance = pairs.take(usable), distance[usable]
+        distance = cosine_distance(pairs, dormant.embedding, embedding[free])
+        usable = np.flatnonzero(~np.isnan(distance))
+        pairs, distance = pairs.take(usable), distance.take(usable)
         likely = self.probability(distance) >= self.config.rebirth_probability
         clear = self._clear(pairs, distance, shape)
         keep = likely & clear

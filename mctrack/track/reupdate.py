@@ -10,8 +10,10 @@ from mctrack.track.table import TrackTable
 MAX_STEPS = 8
 
 
-def reupdate(motion: MotionModel, tracks: TrackTable, xcycwh: Array, time_s: float, frame_s: float) -> None:
-    """Redo the gap of tracks that were just found again, in place.
+def reupdate(
+    motion: MotionModel, tracks: TrackTable, xcycwh: Array, time_s: float, frame_s: float
+) -> tuple[Array, Array]:
+    """Redo the gap of tracks that were just found again.
 
     While a track is not seen its filter drifts on the last velocity. The filter goes back to the last detection
     and walks along the straight line to the new one with virtual detections in between (eq. 7), so that what it
@@ -20,16 +22,19 @@ def reupdate(motion: MotionModel, tracks: TrackTable, xcycwh: Array, time_s: flo
 
     Args:
         tracks: m tracks, ``seen_s`` before ``time_s``. xcycwh: (m, 4) the new detections.
-        frame_s: frame interval; the line gets about one virtual detection per frame, at most ``MAX_STEPS``.
+        frame_s: frame interval; a line gets about one virtual detection per frame, at most ``MAX_STEPS``.
+
+    Returns:
+        Mean and covariance of the tracks, predicted to ``time_s``.
     """
     gap = time_s - tracks.seen_s
-    steps = int(np.clip(round(float(gap.max()) / max(frame_s, 1e-6)), 1, MAX_STEPS))
-    mean, cov = tracks.mean_seen, tracks.cov_seen
-    score = np.full(len(tracks), 0.5)
-    dt = gap / steps
-    for i in range(1, steps + 1):
-        mean, cov = motion.predict(mean, cov, dt)
-        if i < steps:
-            virtual = tracks.box_seen + (xcycwh - tracks.box_seen) * (i / steps)
-            mean, cov = motion.update(mean, cov, virtual, score)
-    tracks.mean, tracks.cov = mean, cov
+    steps = np.minimum(np.maximum(np.rint(gap / max(frame_s, 1e-6)), 1), MAX_STEPS)
+    dt = np.round(gap / steps, 9)
+    mean, cov = motion.predict(tracks.mean_seen, tracks.cov_seen, dt)
+    shortest, longest, way = int(steps.min()), int(steps.max()), xcycwh - tracks.box_seen
+    for i in range(1, longest):
+        on = slice(None) if i < shortest else np.flatnonzero(steps > i)
+        virtual = tracks.box_seen[on] + way[on] * (i / steps[on])[:, None]
+        part = motion.update(mean[on], cov[on], virtual, np.full(len(virtual), 0.5))
+        mean[on], cov[on] = motion.predict(*part, dt[on])
+    return mean, cov

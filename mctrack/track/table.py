@@ -55,7 +55,10 @@ class TrackTable:
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> TrackTable:
         """The tracks at the given indices or under a mask (copied)."""
-        return TrackTable(*(getattr(self, f.name)[index] for f in fields(self)))
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        # ndarray.take is several times faster than indexing by an array
+        return TrackTable(*[getattr(self, name).take(index, axis=0) for name in _NAMES])
 
     def join(self, other: TrackTable) -> TrackTable:
         """These tracks followed by the others."""
@@ -63,13 +66,16 @@ class TrackTable:
             return self
         if not len(self):
             return other
-        return TrackTable(*(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+        return TrackTable(*[np.concatenate([getattr(self, name), getattr(other, name)]) for name in _NAMES])
 
     def dump(self) -> State:
         """All arrays by name."""
-        return {f.name: getattr(self, f.name).copy() for f in fields(self)}
+        return {name: getattr(self, name).copy() for name in _NAMES}
 
     @staticmethod
     def load(state: State) -> TrackTable:
         """Take back what :meth:`dump` gave."""
         return TrackTable(**{name: np.array(value) for name, value in state.items()})
+
+
+_NAMES = tuple(field.name for field in fields(TrackTable))
