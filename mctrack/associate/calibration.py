@@ -37,7 +37,7 @@ class SceneCalibration:
     def __init__(self, probability: Callable[[Array], Array], prior_weight: float = 8.0, capacity: int = 512) -> None:
         self._probability = probability
         self._prior_weight = prior_weight
-        self._capacity = capacity
+        self.capacity = capacity
         self._votes: dict[str, dict[Hashable, float]] = {"same": {}, "different": {}}
         self._normal: tuple[float, float, float, float] | None = None
 
@@ -45,8 +45,8 @@ class SceneCalibration:
         """Remember the latest distance of a pair known to be ``same`` or ``different``; the oldest are forgotten."""
         votes = self._votes[kind]
         votes.pop(key, None)
-        votes[key] = distance
-        if len(votes) > self._capacity:
+        votes[key] = round(float(distance), 9)  # see looks.exact()
+        if len(votes) > self.capacity:
             del votes[next(iter(votes))]
         self._normal = None
 
@@ -60,6 +60,12 @@ class SceneCalibration:
             weight = n / (n + self._prior_weight)
             odds = (1 - weight) * odds + weight * self._ratio(distance)
         return np.where(np.isnan(distance), np.nan, np.clip(odds, -LIMIT, LIMIT))
+
+    def reach(self, odds: float) -> float:
+        """The largest distance with at least these log-odds, found to 0.001 and rounded up; −1 if there is none."""
+        grid = np.linspace(0.0, 2.0, 2001)
+        inside = np.flatnonzero(self.log_odds(grid) >= odds)
+        return float(grid[inside[-1]]) + 1e-3 if len(inside) else -1.0
 
     def _ratio(self, distance: Array) -> Array:
         """Log-likelihood ratio of two normal distributions, constant where it would turn round again."""

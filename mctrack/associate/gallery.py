@@ -1,138 +1,147 @@
-"""What is remembered of looks: running means, few and different, instead of many noisy crops.
-
-One crop says little: a passing shadow or an arm moves it as much as another person would. The mean of a second of
-crops says a lot more, so everything is compared by means, never crop by crop. (On returns in real footage, nearest
-crops find the right person in 0.64 of cases and means in 0.91, with the same untrained descriptor.)
-"""
+"""The looks of all identities, laid out to be compared at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import heapq
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mctrack.associate.looks import FINISHED, Looks, Prototypes
+from mctrack.types import State
+
 Array = NDArray[np.float64]
-BLOCKS = 8
-BLOCK_SAMPLES = 1.5
+Vectors = NDArray[np.float32]
 
 
-@dataclass(eq=False)
-class Looks:
-    """Quality-weighted sums of embeddings in order of time.
+class Gallery:
+    """The looks of all identities, each with a slot; pooled means lie in one array, to be compared at once.
 
-    Attributes:
-        total: (k, d) sum of embeddings × quality per block, k ≤ ``BLOCKS``.
-        weight: (k,) sum of quality per block.
+    Args:
+        looks_of: a tracklet's looks, by its row.
+        capacity: finished looks kept per identity.
     """
 
-    total: Array = field(default_factory=lambda: np.zeros((0, 0)))
-    weight: Array = field(default_factory=lambda: np.zeros(0))
-    span: float = BLOCK_SAMPLES
-    """Quality that fills a block; doubles whenever neighbours are joined to make room."""
+    def __init__(self, looks_of: Callable[[int], Looks], capacity: int) -> None:
+        self._looks_of, self.capacity = looks_of, capacity
+        self.prototypes: dict[int, Prototypes] = {}
+        self.slot: dict[int, int] = {}
+        self._free: list[int] = []
+        self._stale: dict[int, set[int]] = {}
+        self._pooled = np.zeros((0, 0))
+        self._spread = np.zeros(0)
 
-    def __len__(self) -> int:
-        return len(self.weight)
+    def open(self, global_id: int) -> int:
+        """Make room for an identity; returns its slot."""
+        slot = heapq.heappop(self._free) if self._free else len(self.slot)
+        self.slot[global_id], self.prototypes[global_id] = slot, Prototypes()
+        return slot
 
-    def add(self, embedding: NDArray[np.float32], quality: float) -> None:
-        """Take one crop's unit embedding (d,)."""
-        vector = embedding.astype(float) * quality
-        if len(self) and self.weight[-1] < self.span:
-            self.total[-1] += vector
-            self.weight[-1] += quality
-            return
-        if len(self) == BLOCKS:
-            self.total, self.weight = self.total[0::2] + self.total[1::2], self.weight[0::2] + self.weight[1::2]
-            self.span *= 2
-        self.total = vector[None] if not len(self) else np.concatenate([self.total, vector[None]])
-        self.weight = np.append(self.weight, quality)
+    def close(self, global_id: int) -> Prototypes:
+        """Give up an identity; its slot will be used again."""
+        slot = self.slot.pop(global_id)
+        heapq.heappush(self._free, slot)
+        self._pooled[slot : slot + 1] = 0.0
+        self._spread[slot : slot + 1] = 0.0
+        self._stale.pop(global_id, None)
+        return self.prototypes.pop(global_id)
 
-    def mean(self) -> Array:
-        """(d,) unit mean."""
-        return _unit(self.total.sum(axis=0))
+    @property
+    def n_slots(self) -> int:
+        """Slots ever used."""
+        return len(self.slot) + len(self._free)
 
-    def halves(self) -> tuple[Array, Array]:
-        """Unit means of the earlier and the later half of the blocks."""
-        middle = len(self) // 2
-        return _unit(self.total[:middle].sum(axis=0)), _unit(self.total[middle:].sum(axis=0))
+    def touch(self, global_id: int, row: int = FINISHED) -> None:
+        """Note that the looks of one of the identity's tracklets changed."""
+        rows = self._stale.setdefault(global_id, set())
+        if row != FINISHED:
+            rows.add(row)
 
+    def drop(self, global_id: int, row: int) -> None:
+        """Take a tracklet's looks away from an identity."""
+        self._stale.setdefault(global_id, set()).discard(row)
+        self.prototypes[global_id].drop(row)
 
-@dataclass(eq=False)
-class TrackletRecord:
-    """One tracklet as the associator sees it.
+    def finish(self, global_id: int, rows: Sequence[int]) -> None:
+        """Note that tracklets of an identity are long over: their looks live on without them."""
+        self.refresh([global_id])
+        self.prototypes[global_id].finish(rows, self.capacity)
+        self.touch(global_id)
 
-    Attributes:
-        camera, track_id: which. global_id: its identity, −1 while it waits.
-        first_s, last_s: first and last time it was seen.
-        first_box, last_box: (4,) ``xyxy`` there.
-        confirmed: whether the tracker ever confirmed it.
-        sampled_s, samples: time of the last crop taken and number of crops.
-    """
+    def merge(self, keep: int, gone: int) -> None:
+        """Give one identity's looks to another."""
+        self.refresh([keep, gone])
+        self.prototypes[keep].absorb(self.close(gone), self.capacity)
+        self.touch(keep)
 
-    camera: str
-    track_id: int
-    first_s: float
-    last_s: float
-    first_box: Array
-    last_box: Array
-    global_id: int = -1
-    confirmed: bool = False
-    sampled_s: float = -np.inf
-    samples: int = 0
-    looks: Looks = field(default_factory=Looks)
+    def look(self, global_id: int) -> Prototypes:
+        """How an identity looks now."""
+        self.refresh([global_id])
+        return self.prototypes[global_id]
 
-    def sample(self, embedding: NDArray[np.float32], quality: float, time_s: float) -> None:
-        """Take a crop."""
-        self.looks.add(embedding, quality)
-        self.sampled_s = time_s
-        self.samples += 1
+    def refresh(self, ids: Sequence[int] | None = None) -> None:
+        """Bring identities up to date, by default all."""
+        for g in sorted(self._stale) if ids is None else ids:
+            rows = self._stale.pop(g, None)
+            if rows is None:
+                continue
+            prototypes = self.prototypes[g]
+            for row in sorted(rows):
+                prototypes.put(row, self._looks_of(row))
+            prototypes.settle()
+            if len(prototypes):
+                self._room(prototypes.pooled)
+                self._pooled[self.slot[g]], self._spread[self.slot[g]] = prototypes.pooled, prototypes.spread_rad
 
+    def similarity(self, queries: Array, ids: Sequence[int]) -> tuple[Array, Array]:
+        """(n, m) cosines of unit vectors (n, d) with the identities' pooled means, and the (m,) spreads of those.
 
-@dataclass(frozen=True, eq=False)
-class Prototypes:
-    """How an identity looks: (k, d) unit means, each weighted (k,) by the evidence in it."""
+        NaN where an identity has no looks.
+        """
+        self.refresh()
+        slots = [self.slot[g] for g in ids]
+        if not self._pooled.size:
+            return np.full((len(queries), len(ids)), np.nan), np.zeros(len(ids))
+        # rounded like looks.exact()
+        cosine = np.take(queries @ self._pooled[: self.n_slots].T, slots, axis=1).astype(np.float64).round(9)
+        cosine[:, [not len(self.prototypes[g]) for g in ids]] = np.nan
+        return cosine, self._spread[slots]
 
-    mean: Array
-    weight: Array
+    def _room(self, like: Array) -> None:
+        size = len(self._pooled)
+        if size < self.n_slots or not self._pooled.size:
+            grown = np.zeros((max(2 * size, self.n_slots, 64), len(like)))
+            if self._pooled.size:
+                grown[:size] = self._pooled
+            self._spread = np.concatenate([self._spread, np.zeros(len(grown) - len(self._spread))])
+            self._pooled = grown
 
-    @staticmethod
-    def of(looks: list[Looks], capacity: int) -> Prototypes:
-        """One prototype per tracklet; over capacity the two nearest are joined, so that different looks survive."""
-        looks = [x for x in looks if len(x)]
-        if not looks:
-            return Prototypes(np.zeros((0, 0)), np.zeros(0))
-        total = np.stack([x.total.sum(axis=0) for x in looks])
-        weight = np.array([x.weight.sum() for x in looks])
-        while len(weight) > capacity:
-            mean = _unit(total)
-            near = mean @ mean.T
-            np.fill_diagonal(near, -np.inf)
-            i, j = sorted(divmod(int(near.argmax()), len(weight)))
-            total[i] += total[j]
-            weight[i] += weight[j]
-            total, weight = np.delete(total, j, axis=0), np.delete(weight, j)
-        return Prototypes(_unit(total), weight)
+    def state(self) -> State:
+        """All looks in a few arrays."""
+        self.refresh()
+        parts = list(self.prototypes.values())
+        full = [p for p in parts if len(p)]
+        return {
+            "ids": np.array(list(self.prototypes), np.int64), "count": np.array([len(p) for p in parts], np.int64),
+            "slot": np.array([self.slot[g] for g in self.prototypes], np.int64),
+            "free": np.array(sorted(self._free), np.int64),
+            "vectors": np.concatenate([p.vectors for p in full]) if full else np.zeros((0, 0), np.float32),
+            "weight": np.concatenate([p.weight for p in parts] or [np.zeros(0)]),
+            "length": np.concatenate([p.length for p in parts] or [np.zeros(0)]),
+            "source": np.array([row for p in parts for row in p.source], np.int64),
+        }
 
-    def __len__(self) -> int:
-        return len(self.weight)
-
-    def pooled(self) -> Array:
-        """(d,) unit mean of all evidence."""
-        return _unit((self.mean * self.weight[:, None]).sum(axis=0))
-
-
-def looks_distance(a: Prototypes, b: Prototypes) -> float:
-    """Cosine distance of two identities' looks, NaN if one has none.
-
-    Half of it is the distance of everything seen, half that of the two nearest prototypes: a person seen by a new
-    camera or from a new side resembles one earlier sight more than the average of all.
-    """
-    if not len(a) or not len(b):
-        return float("nan")
-    nearest = float((a.mean @ b.mean.T).max())
-    return 1.0 - 0.5 * (nearest + float(a.pooled() @ b.pooled()))
-
-
-def _unit(vectors: Array) -> Array:
-    norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norm, 1e-12))
+    def restore(self, state: State) -> None:
+        """Take up a saved state."""
+        self.slot = dict(zip(state["ids"].tolist(), state["slot"].tolist(), strict=True))
+        self._free = state["free"].tolist()
+        self._pooled, self._spread = np.zeros((0, 0)), np.zeros(0)
+        self.prototypes, self._stale, end = {}, {}, 0
+        for g, count in zip(self.slot, state["count"].tolist(), strict=True):
+            part = slice(end, end := end + count)
+            self.prototypes[g] = Prototypes(
+                state["vectors"][part].copy(), state["weight"][part].copy(), state["length"][part].copy(),
+                state["source"][part].tolist(),
+            )
+            self._stale[g] = set()

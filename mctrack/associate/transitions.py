@@ -43,25 +43,27 @@ class Transitions:
         self._overlap: dict[tuple[str, str], tuple[float, float]] = {}
         self._capacity, self._enough = 200, 8
 
-    def log_odds(self, source: str, target: str, elapsed_s: float) -> float:
-        """What the time says for one pair of cameras; −∞ where the config forbids it."""
+    def log_odds(self, source: str, target: str, elapsed_s: Array) -> Array:
+        """(n,) what the times say for one pair of cameras; −∞ where the config forbids them."""
+        elapsed_s = np.asarray(elapsed_s, float)
         if (source, target) in self._given:
             low, high = self._given[source, target]
-            return 0.5 if low <= elapsed_s <= high else -np.inf
+            return np.where((low <= elapsed_s) & (elapsed_s <= high), 0.5, -np.inf)
         times = self._times.get((source, target), [])
         if len(times) < self._enough:
-            return 0.0
+            return np.zeros(elapsed_s.shape)
         known = np.asarray(times)
         width = max(1.06 * float(known.std()) * len(known) ** -0.2, 0.5)
-        density = float(np.exp(-0.5 * ((elapsed_s - known) / width) ** 2).mean()) / (width * 2.5066)
-        broad = 1.0 / (60.0 + abs(elapsed_s))
-        return float(np.clip(np.log((density + 0.02 * broad) / broad), MALUS, BONUS))
+        kernels = np.exp(-0.5 * ((elapsed_s[..., None] - known) / width) ** 2)
+        broad = 1.0 / (60.0 + np.abs(elapsed_s))
+        density = kernels.mean(axis=-1) / (width * 2.5066)
+        return np.asarray(np.clip(np.log((density + 0.02 * broad) / broad), MALUS, BONUS))
 
     def together(self, a: str, b: str) -> float:
         """Log-odds for one person being in two cameras at once: up where views were found to overlap, else down."""
-        for pair in ((a, b), (b, a)):
-            if pair in self._given:
-                return 0.5 if self._given[pair][0] < 0 else -np.inf
+        given = [self._given[pair][0] for pair in ((a, b), (b, a)) if pair in self._given]
+        if given:
+            return 0.5 if min(given) < 0 else -np.inf
         hits, seen = self._overlap.get(_unordered(a, b), (0.0, 0.0))
         share = (hits + 0.5 * PRIOR_SEEN) / (seen + PRIOR_SEEN)
         return float(np.clip(OVERLAP_SLOPE * (share - EVEN_SHARE), MALUS, 0.5))
