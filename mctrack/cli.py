@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from importlib import import_module
 
 import click
@@ -57,30 +59,45 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: a user's mistake ends in one line and exit code 2."""
+    code = _run(argv)
+    # A network or a name lookup cannot be interrupted, and tearing Python down under it may crash: all is written.
+    # Not where another program called us: it is not ours to end.
+    if argv is None and any(t.name.startswith(("perceive", "camera ", "feed ")) for t in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run(argv: list[str] | None) -> int:
+    """Run a command; its exit code."""
     try:
         cli.main(args=argv, prog_name="mctrack", standalone_mode=False)
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except click.Abort:
-        sys.exit(130)
+        return 130
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see '{context.command_path} --help')" if context is not None else ""
-        _fail(error.format_message() + hint)
+        return _failed(error.format_message() + hint)
     except MctrackError as error:
-        _fail(str(error))
+        return _failed(str(error))
     except BrokenPipeError:
         # the reader of our output has gone (| head); nothing to tell, and nobody to tell it to
         sys.stderr.close()
-        sys.exit(1)
+        os._exit(1)
     except Exception:
         import traceback
 
         click.echo(redact(traceback.format_exc()), err=True)
         click.echo("This is a bug in mctrack, please report it with the lines above.", err=True)
-        sys.exit(1)
+        return 1
+    return 0
 
 
-def _fail(message: str) -> None:
+def _failed(message: str) -> int:
     click.echo(f"error: {redact(message)}", err=True)
-    sys.exit(2)
+    return 2

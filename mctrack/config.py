@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -37,15 +38,19 @@ class DetectConfig:
     """Finding people."""
 
     name: str = "auto"
+    """auto, embedded, file, onnx, torchvision, yolo, or ``package.module:Class``."""
     weights: str | None = None
     """Weights (yolo, onnx, torchvision) or detections (file: one file, or a folder with <camera>.txt)."""
     score: float = 0.1
     """Detections below this score are dropped; the tracker has its own, higher thresholds."""
     nms_iou: float = 0.65
+    """Of two detections that overlap by more than this IoU the weaker one is dropped; 1: never."""
     input_size: int | None = None
     """Side of the network's input in pixels; default: what the weights say."""
     max_detections: int = 500
+    """At most this many in a frame, the best scores first."""
     min_height_px: float = 8.0
+    """Smaller detections are dropped."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the detector's constructor."""
 
@@ -128,13 +133,13 @@ class AssociateConfig:
     """A tracklet joins an identity from this probability on."""
     new_probability: float = 0.2
     """A tracklet becomes a new identity at once if no identity is more probable than this."""
-    margin: float = 0.7
+    margin: float = 0.4
     """Log-odds by which the best identity must lead the runner-up."""
     samples: int = 3
     """Crops a tracklet needs before it is named."""
     name_s: float = 1.0
     """And this much time: the first crops are often cut by the picture's edge."""
-    wait_s: float = 3.0
+    wait_s: float = 5.0
     """How long an undecided tracklet may wait for evidence."""
     sample_s: float = 0.2
     """A tracklet is sampled at most this often."""
@@ -142,7 +147,7 @@ class AssociateConfig:
     """Crops of lower quality are not sampled."""
     prototypes: int = 16
     """Looks kept per identity."""
-    merge_probability: float = 0.9
+    merge_probability: float = 0.85
     """Two identities that never met become one from this probability on."""
     merge_margin: float = 1.5
     merge_s: float = 1.0
@@ -179,8 +184,11 @@ class RunConfig:
     cams: list[str] = field(default_factory=list)
     """Videos, globs, image folders, MOTChallenge sequences, rtsp:// URLs, webcam numbers, or name=source."""
     calib: str | None = None
+    """Calibration of the cameras; not supported in this version."""
     device: str = "auto"
+    """Where networks run: auto, cpu or cuda."""
     quiet: bool = False
+    """Print nothing but errors."""
     video: VideoConfig = field(default_factory=VideoConfig)
     detect: DetectConfig = field(default_factory=DetectConfig)
     reid: ReidConfig = field(default_factory=ReidConfig)
@@ -193,7 +201,7 @@ C = TypeVar("C")
 
 
 def load_config(cls: type[C], files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | None = None,
-                assignments: Sequence[str] = ()) -> C:
+                assignments: Sequence[str] = (), base: C | None = None) -> C:
     """Merge defaults, YAML files, ``key=value`` assignments and overrides, later ones winning.
 
     Args:
@@ -201,53 +209,101 @@ def load_config(cls: type[C], files: Sequence[str | Path] = (), overrides: Mappi
         files: YAML files, or names of presets in ``configs/run``.
         overrides: dotted key → value; values of None are left out.
         assignments: texts ``dotted.key=value``, the value in YAML.
+        base: takes the defaults' place.
 
     Raises:
         ConfigError: a file cannot be read, or a key or value does not fit; the message names it.
     """
+    layers: list[tuple[str, dict[str, Any]]] = [] if base is None else [("base", asdict(cast(Any, base)))]
+    layers += [(str(f), _read_yaml(Path(f))) for f in files]
+    layers += [(f"--set {a}", _parse_assignment(a)) for a in assignments]
+    layers += [("options", _nest(k, v)) for k, v in (overrides or {}).items() if v is not None]
+    return _merge(cls, layers)
+
+
+def parse_config(cls: type[C], text: str, origin: str) -> C:
+    """A configuration from YAML text; ``origin`` says in messages where it is from.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    return _merge(cls, [(origin, _parse_yaml(text, origin))])
+
+
+def _merge(cls: type[C], layers: Sequence[tuple[str, dict[str, Any]]]) -> C:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    layers: list[tuple[str, dict[str, Any]]] = [(str(f), _read_yaml(Path(f))) for f in files]
-    layers += [(f"--set {a}", _parse_assignment(a)) for a in assignments]
-    layers += [("options", _nest(k, v)) for k, v in (overrides or {}).items() if v is not None]
     merged = OmegaConf.structured(cls)
-    for origin, layer in layers:
-        _check_keys(cls, layer, origin)
-        try:
-            merged = OmegaConf.merge(merged, OmegaConf.create(layer))
-        except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None) or ", ".join(layer)
-            raise ConfigError(f"{origin}: '{key}': {str(error).splitlines()[0]}") from error
-    return cast(C, OmegaConf.to_object(merged))
+    origin: str = "configuration"
+    layer: dict[str, Any] = {}
+    try:
+        for origin, layer in layers:
+            _check_keys(cls, layer, origin)
+            merged = OmegaConf.merge(merged, OmegaConf.create(_escaped(_plain(cls, layer))))
+        return cast(C, OmegaConf.to_object(merged))
+    except (OmegaConfBaseException, TypeError) as error:
+        key = getattr(error, "full_key", None) or ", ".join(map(str, layer))
+        raise ConfigError(f"{origin}: '{key}': {str(error).splitlines()[0]}") from error
+
+
+def _plain(cls: Any, layer: Mapping[str, Any]) -> dict[str, Any]:
+    """One camera need not stand in a list: ``cams: clip.mp4``."""
+    lists = {f.name for f in fields(cls) if f.default_factory is list}
+    return {k: [v] if k in lists and isinstance(v, str | int) else v for k, v in layer.items()}
+
+
+def _escaped(value: Any) -> Any:
+    """The same with every ``${`` taken literally: a path or password may hold it, and there is nothing to look up."""
+    if isinstance(value, Mapping):
+        return {k: _escaped(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(v) for v in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def to_yaml(config: Any) -> str:
     """The whole configuration as YAML, without passwords."""
-    from omegaconf import OmegaConf
+    import yaml
 
-    return redact(OmegaConf.to_yaml(OmegaConf.structured(config)))
+    # One long line each: a folded URL would not be recognised by whoever looks for passwords.
+    return str(yaml.safe_dump(_redacted(asdict(config)), sort_keys=False, allow_unicode=True, width=1_000_000))
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _redacted(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_redacted(v) for v in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
     from mctrack.resources import preset
 
-    source = path if path.exists() or path.suffix in (".yaml", ".yml") else preset("run", str(path))
+    source = path if path.is_file() or path.suffix in (".yaml", ".yml") else preset("run", str(path))
     try:
-        layer = yaml.safe_load(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from error
+    return _parse_yaml(text, f"configuration {path}")
+
+
+def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        layer = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"configuration {path}{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{origin}{where}: not valid YAML ({problem})") from error
     if layer is None:
         return {}
     if not isinstance(layer, dict):
-        raise ConfigError(f"configuration {path}: expected 'key: value' lines, found {type(layer).__name__}")
+        raise ConfigError(f"{origin}: expected 'key: value' lines, found {type(layer).__name__}")
     return layer
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -19,6 +19,8 @@ import numpy as np
 
 from mctrack.associate import Associator, CameraView
 from mctrack.detect import Detector
+from mctrack.embed.crops import crop_quality
+from mctrack.meter import Meter
 from mctrack.sinks import Sink
 from mctrack.track.camera_tracker import CameraTracker
 from mctrack.types import Detections, FloatArray, Frame, Instant, InstantResult, State
@@ -31,14 +33,10 @@ T = TypeVar("T")
 
 
 class FrameEmbedder(Protocol):
-    """Describes all people of all cameras in one batch, with a quality for each crop."""
+    """Describes all people of all cameras in one batch."""
 
     def embed(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with embeddings."""
-        ...
-
-    def quality(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> list[FloatArray]:
-        """One (n,) array in 0…1 per frame."""
         ...
 
 
@@ -65,8 +63,10 @@ class Stages:
     Attributes:
         detector, embedder, trackers (by camera), associator: as their rooms describe them; embedder None: motion only.
         motion: camera-motion estimators by camera, empty where not wanted.
+        next_frame: filled as the run goes: each camera's first frame that was not followed yet.
         seconds: filled as the run goes: CPU seconds of this loop's own work per stage, and wall seconds of the
-            detector and embedder.
+            detector and embedder (networks compute in threads of their own).
+        meter: told when detector and embedder are at work.
     """
 
     detector: Detector
@@ -74,7 +74,9 @@ class Stages:
     trackers: Mapping[str, CameraTracker]
     associator: Associator
     motion: Mapping[str, MotionEstimator] = field(default_factory=dict)
+    next_frame: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    meter: Meter = field(default_factory=Meter)
 
     @contextmanager
     def timed(self, stage: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
@@ -88,7 +90,7 @@ class Stages:
     def state(self, perception: State) -> State:
         """Everything a resumed run needs; ``perception`` is what travelled with the instant."""
         return {
-            "perception": perception, "associator": self.associator.state(),
+            "perception": perception, "associator": self.associator.state(), "next_frame": dict(self.next_frame),
             "trackers": {name: tracker.state() for name, tracker in self.trackers.items()},
         }
 
@@ -100,6 +102,7 @@ class Stages:
         for name, tracker in self.trackers.items():
             tracker.restore(state["trackers"][name])
         self.associator.restore(state["associator"])
+        self.next_frame = dict(state["next_frame"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,14 @@ class Perceived:
     state: State | None
 
 
+@dataclass(frozen=True)
+class LoopEnd:
+    """How far :func:`run_loop` got: ``done`` instants, skipped ones included; ``complete``: there are no more."""
+
+    done: int
+    complete: bool
+
+
 def run_loop(
     instants: Iterable[Instant],
     stages: Stages,
@@ -123,7 +134,7 @@ def run_loop(
     replay: Callable[[int, Instant], None] | None = None,
     skip: int = 0,
     stop: threading.Event | None = None,
-) -> int:
+) -> LoopEnd:
     """Run until the instants end or ``stop`` is set, then name what still waits.
 
     Args:
@@ -134,18 +145,15 @@ def run_loop(
         replay: gets the first ``skip`` instants, whose results an earlier attempt has already written.
         skip: instants done by that attempt.
         stop: ends the loop after the current instant.
-
-    Returns:
-        Number of instants done, skipped ones included.
     """
     stop = stop or threading.Event()
-    done, last_s, last_saved = skip, -np.inf, time.monotonic()
-    with closing(ahead(_perceive(_after(instants, skip, replay), stages, skip), AHEAD, stop)) as perceived:
+    source = _Source(instants, skip, replay, stop)
+    done, last_saved = skip, time.monotonic()
+    perceived = ahead(_perceive(source, stages, skip), AHEAD, stop)
+    try:
         for seen in perceived:
-            result = _follow(seen, stages)
-            for sink in sinks:
-                sink.write(result)
-            done, last_s = done + 1, seen.instant.time_s
+            _hand_over(_follow(seen, stages), stages, sinks)
+            done += 1
             due = time.monotonic() - last_saved >= checkpoint_s
             if checkpoint is not None and seen.state is not None and due:
                 with stages.timed("checkpoint"):
@@ -153,48 +161,82 @@ def run_loop(
                 last_saved = time.monotonic()
             if stop.is_set():
                 break
+    finally:
+        perceived.close()
     links = stages.associator.finish()
     if links:
-        closing_result = InstantResult(Instant(last_s, ()), (), (), links)
+        _hand_over(InstantResult(Instant(max(link.time_s for link in links), ()), (), (), links), stages, sinks)
+    return LoopEnd(done, source.exhausted and done >= source.count)
+
+
+def _hand_over(result: InstantResult, stages: Stages, sinks: Sequence[Sink]) -> None:
+    with stages.timed("hand_over"):
         for sink in sinks:
-            sink.write(closing_result)
-    return done
+            sink.write(result)
 
 
-def _after(instants: Iterable[Instant], skip: int, replay: Callable[[int, Instant], None] | None) -> Iterator[Instant]:
-    """Pass the first ``skip`` instants to ``replay``, yield the rest."""
-    source = iter(instants)
-    try:
-        for number, instant in enumerate(source, 1):
-            if number > skip:
-                yield instant
-            elif replay is not None:
-                replay(number, instant)
-    finally:
-        getattr(source, "close", lambda: None)()
+class _Source:
+    """Passes the first ``skip`` instants to ``replay``, gives the rest, and knows whether that was all of them."""
+
+    def __init__(
+        self, instants: Iterable[Instant], skip: int, replay: Callable[[int, Instant], None] | None,
+        stop: threading.Event,
+    ) -> None:
+        self._instants, self._skip, self._replay, self._stop = instants, skip, replay, stop
+        self.count = 0
+        self.exhausted = False
+
+    def __iter__(self) -> Iterator[Instant]:
+        source = iter(self._instants)
+        try:
+            for instant in source:
+                if self._stop.is_set():
+                    return
+                self.count += 1
+                if self.count > self._skip:
+                    yield instant
+                elif self._replay is not None:
+                    self._replay(self.count, instant)
+            self.exhausted = True
+        finally:
+            getattr(source, "close", lambda: None)()
 
 
 def _perceive(instants: Iterable[Instant], stages: Stages, done: int) -> Iterator[Perceived]:
     """Find and describe the people of every instant, all cameras at once."""
     source = iter(instants)
+    number = done
     try:
-        for number, instant in enumerate(source, done + 1):
+        while True:
+            with stages.timed("match"):
+                instant = next(source, None)
+            if instant is None:
+                return
+            number += 1
             frames = instant.frames
             if stages.detector.needs_images:
                 frames = tuple(f for f in frames if f.image is not None)
-            with stages.timed("detect", time.perf_counter):
-                found = stages.detector.detect(frames)
-            quality = [np.ones(len(d)) for d in found]
-            if stages.embedder is not None:
-                with stages.timed("embed", time.perf_counter):
-                    found = stages.embedder.embed(frames, found)
-                    quality = stages.embedder.quality(frames, found)
+            found = _find(frames, stages)
+            with stages.timed("crops"):
+                quality = tuple(crop_quality(d, f.size) for f, d in zip(frames, found, strict=True))
             with stages.timed("camera_motion", time.perf_counter):
-                warps = [_warp(stages.motion.get(f.camera), f, d) for f, d in zip(frames, found, strict=True)]
+                warps = tuple(_warp(stages.motion.get(f.camera), f, d) for f, d in zip(frames, found, strict=True))
             state = _perception_state(stages) if number % CHECKPOINT_EVERY == 0 else None
-            yield Perceived(Instant(instant.time_s, frames), tuple(found), tuple(quality), tuple(warps), state)
+            yield Perceived(Instant(instant.time_s, frames), tuple(found), quality, warps, state)
     finally:
         getattr(source, "close", lambda: None)()
+
+
+def _find(frames: Sequence[Frame], stages: Stages) -> Sequence[Detections]:
+    """Detections with embeddings, one per frame."""
+    if not frames:
+        return ()
+    with stages.timed("detect", time.perf_counter), stages.meter.busy():
+        found = stages.detector.detect(frames)
+    if stages.embedder is None:
+        return found
+    with stages.timed("embed", time.perf_counter), stages.meter.busy():
+        return stages.embedder.embed(frames, found)
 
 
 def _warp(estimator: MotionEstimator | None, frame: Frame, found: Detections) -> FloatArray | None:
@@ -214,6 +256,7 @@ def _follow(seen: Perceived, stages: Stages) -> InstantResult:
     with stages.timed("track"):
         for frame, found, warp in zip(seen.instant.frames, seen.detections, seen.warps, strict=True):
             tracks.append(stages.trackers[frame.camera].update(found, frame.time_s, warp))
+            stages.next_frame[frame.camera] = frame.index + 1
     with stages.timed("associate"):
         for frame, track, quality in zip(seen.instant.frames, tracks, seen.quality, strict=True):
             of_track = np.where(track.seen, np.append(quality, 0.0)[track.detection_index], 0.0)
@@ -223,7 +266,7 @@ def _follow(seen: Perceived, stages: Stages) -> InstantResult:
     return InstantResult(seen.instant, tuple(tracks), names, links)
 
 
-def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Iterator[T]:
+def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Generator[T, None, None]:
     """Compute an iterator in a thread of its own, at most ``limit`` items ahead; its errors are raised here.
 
     Ends early once ``stop`` is set, without waiting for an item in the making.

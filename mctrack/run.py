@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from mctrack.config import RunConfig, load_config, to_yaml
+from mctrack.config import RunConfig, to_yaml
 from mctrack.errors import ConfigError, MctrackError, OutputError, SourceError, redact
-from mctrack.video.spec import CameraSpec
+from mctrack.meter import Meter, overhead
+from mctrack.resume import STORE_FILE, begun, check_same, check_unchanged, fingerprints, stored_config, to_keep
 
 if TYPE_CHECKING:
-    from mctrack.pipeline import Stages
+    from mctrack.pipeline import LoopEnd, Stages
+    from mctrack.sinks import Sink
     from mctrack.sinks.store import RunStore
-    from mctrack.types import Instant
+    from mctrack.types import Frame, Instant, InstantResult
     from mctrack.video.reader import VideoSource
 
+__all__ = ["RunSummary", "run", "stored_config"]
+
 Say = Callable[[str], None]
-CONFIG_FILE, STORE_FILE, RUN_FILE = "config.yaml", "run.db", "run.json"
+CONFIG_FILE, RUN_FILE = "config.yaml", "run.json"
 
 
 @dataclass
@@ -30,34 +37,51 @@ class RunSummary:
     """How a run ended.
 
     Attributes:
-        out: the results' folder. status: ``complete``, or ``interrupted`` (a signal came).
-        counts: frames, boxes, tracklets, identities. warnings: one line each.
-        failed: cameras that could not be read at all; the others were processed.
+        out: the results' folder.
+        status: ``complete``, ``interrupted`` (it was told to stop) or ``failed``.
+        counts: frames, boxes, tracklets, identities.
+        wall_s: how long it took, or 0 where there was nothing left to do.
+        warnings: one line each.
+        failed: camera → why it could not be read at all; the others were processed.
+        incomplete: recordings that were read, but not to the end they declare.
+        lost: results that could not be written (``video``); everything else is complete.
+        resumable: whether ``--resume`` can go on with it.
     """
 
     out: Path
     status: str
     counts: dict[str, int]
-    wall_s: float
+    wall_s: float = 0.0
     warnings: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    incomplete: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    resumable: bool = False
+
+    @property
+    def flawless(self) -> bool:
+        """Whether every camera was read whole and every result written."""
+        return not (self.failed or self.incomplete or self.lost)
 
 
 def run(
-    config: RunConfig, *, resume: bool = False, stop: threading.Event | None = None, say: Say | None = None
+    config: RunConfig, *, resume: bool = False, stop: threading.Event | None = None, say: Say | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> RunSummary:
     """Track people in the cameras of a configuration and write everything to its output folder.
 
     Args:
         config: see :class:`RunConfig`.
-        resume: go on with the interrupted run in ``config.output.dir``; its own configuration is used.
+        resume: go on with the interrupted run in ``config.output.dir``; take the configuration from
+            :func:`stored_config`, since only a few keys may differ.
         stop: set it to end early with complete outputs.
         say: gets one line at a time for the user (which detector, warnings); default: nowhere.
+        on_start: called once everything is loaded and the first frame is next.
 
     Raises:
         MctrackError: with one clear line; what was computed until then stays in the folder.
     """
-    return _Run(config, resume, stop or threading.Event(), say or (lambda line: None)).go()
+    return _Run(config, resume, stop or threading.Event(), say or (lambda line: None)).go(on_start)
 
 
 class _Run:
@@ -65,35 +89,63 @@ class _Run:
 
     def __init__(self, config: RunConfig, resume: bool, stop: threading.Event, say: Say) -> None:
         self.config, self.resume, self.stop, self.say = config, resume, stop, say
-        self.began_s = time.monotonic()
+        self.began_s, self.began_cpu_s = time.monotonic(), time.process_time()
+        self.meter = Meter()
         self.failed: dict[str, str] = {}
         self.warnings: list[str] = []
+        self.lost: list[str] = []
+        self.facts: dict[str, Any] = {}
+        self.skip = 0
 
-    def go(self) -> RunSummary:
-        from mctrack.detect.build import build_detector
+    def go(self, on_start: Callable[[], None] | None) -> RunSummary:
         from mctrack.video.cameras import parse_cameras
         from mctrack.video.reader import check_offsets
 
+        _check(self.config)
+        self.specs = parse_cameras(self.config.cams)
+        check_offsets(self.config.video, self.specs)
         self.out = _out_folder(self.config, self.resume)
-        if self.resume:
-            self.config = _stored_config(self.config, self.out)
-        specs = parse_cameras(self.config.cams)
-        if self.resume and any(s.live for s in specs):
-            raise ConfigError(f"--resume works on files; '{next(s.name for s in specs if s.live)}' is a live camera")
-        check_offsets(self.config.video, specs)
-        detector = build_detector(self.config.detect, specs, self.config.device)
-        self.say(f"detector: {detector.description}")
-        embedder = self._embedder()
         with ExitStack() as stack:
-            sources = self._open(specs, stack)
-            self.specs = [s.spec for s in sources]
-            stages = self._stages(detector, embedder)
-            store = stack.enter_context(closing(self._store(sources)))
-            self._track(sources, stages, store)
-            store.flush()
-            return self._finish(sources, stages, store, detector.description)
+            if self.resume:
+                store = self._reopen(stack)
+                if store.meta.get("status") == "complete":
+                    self.say(f"{self.out} is complete already: there is nothing left to do")
+                    return RunSummary(self.out, "complete", store.counts(), failed=self.failed)
+                stages, sources = self._prepare(stack, store)
+            else:
+                stages, sources = self._prepare(stack, None)
+                store = self._create(sources, stack)
+            (on_start or (lambda: None))()
+            return self._process(sources, stages, store)
 
-    # ------------------------------------------------------------------ parts
+    # ------------------------------------------------------------------ what a run needs
+
+    def _prepare(self, stack: ExitStack, store: RunStore | None) -> tuple[Stages, list[_Metered]]:
+        """Load the models and open the cameras; when resuming, take up the saved state."""
+        from mctrack.detect.build import build_detector
+
+        with self.meter.busy():
+            detector = build_detector(self.config.detect, self.specs, self.config.device)
+            self.say(f"detector: {detector.description}")
+            embedder = self._embedder()
+        saved = None
+        if store is not None:
+            self._gather_facts(detector, embedder)
+            check_unchanged(store, self._kept_facts(), self.out)
+            saved = store.rewind()
+        # Without video the pictures of what is done already need not be made again.
+        done = saved[1]["next_frame"] if saved and not self.config.output.video else {}
+        sources = self._open(stack, done)
+        if store is None:
+            self._gather_facts(detector, embedder)
+        stages = self._stages(detector, embedder)
+        if self.config.device == "cuda" and "cuda" not in (self.facts["detector"] + self.facts["reid"]).lower():
+            self._warn("--device cuda: neither this detector nor this embedder can use it; both run on the CPU")
+        if saved is not None:
+            self.skip = saved[0]
+            stages.restore(saved[1])
+            self.say(f"resume: going on after {self.skip} moments that are done")
+        return stages, sources
 
     def _embedder(self) -> Any:
         if self.config.reid.name == "none":
@@ -101,24 +153,56 @@ class _Run:
             return None
         from mctrack.embed import FrameEmbedder, load_embedder
 
-        embedder = load_embedder(self.config.reid.name, self.config.device)
+        embedder = load_embedder(self.config.reid, self.config.device)
         self.say(f"reid: {embedder.description}")
         return FrameEmbedder(embedder, self.config.reid)
 
-    def _open(self, specs: Sequence[CameraSpec], stack: ExitStack) -> list[VideoSource]:
-        """Open all cameras; those that cannot be read are told and left out, unless none is left."""
+    def _gather_facts(self, detector: Any, embedder: Any) -> None:
+        """What ``run.json`` and a later resume want to know of models and inputs."""
+        config = self.config
+        if config.detect.name == "auto" and config.detect.weights is None and "found" in detector.description:
+            from mctrack.detect.auto import find_weights
+
+            config = to_keep(config, self.specs)
+            config.detect.weights = str(find_weights() or "") or None
+        self.facts = {
+            "detector": detector.description, "detector_class": type(detector).__qualname__,
+            "reid": "none" if embedder is None else embedder.embedder.description,
+            "inputs": fingerprints(config, [s for s in self.specs if s.name not in self.failed]),
+        }
+
+    def _kept_facts(self) -> dict[str, str]:
+        """The facts that a resumed run must share, as kept in the database's ``meta``."""
+        from mctrack.sinks.summary import versions
+
+        inputs = {f"input {name}": value for name, value in self.facts["inputs"].items()}
+        return {"detector": self.facts["detector_class"], "reid": self.facts["reid"], **inputs,
+                "mctrack_version": versions().get("mctrack", "unknown")}
+
+    def _open(self, stack: ExitStack, images_from: Mapping[str, int]) -> list[_Metered]:
+        """Open all cameras side by side; those that cannot be read are told and left out, unless none is left."""
         from mctrack.video.reader import open_source
 
-        zero, sources = time.monotonic(), []
-        for spec in specs:
-            try:
-                source = open_source(spec, self.config.video, clock_zero=zero)
-            except SourceError as error:
+        zero = time.monotonic()
+        specs = [s for s in self.specs if s.name not in self.failed]
+        with ThreadPoolExecutor(min(len(specs), 16) or 1) as pool:
+            jobs = [
+                pool.submit(open_source, s, self.config.video, images_from=images_from.get(s.name, 0), clock_zero=zero)
+                for s in specs
+            ]
+        sources: list[_Metered] = []
+        stack.callback(_close_sources, sources)
+        for spec, job in zip(specs, jobs, strict=True):
+            error = job.exception()
+            if error is None:
+                sources.append(_Metered(job.result(), self.meter))
+            elif isinstance(error, SourceError) and not self.resume:
                 self.failed[spec.name] = str(error)
                 self._warn(str(error))
-                continue
-            stack.callback(source.close)
-            sources.append(source)
+            else:
+                raise error
+            if spec.live and self.config.video.start:
+                self._warn(f"camera '{spec.name}' is live: --start does not apply to it")
         if not sources:
             lines = list(self.failed.values())
             raise SourceError(lines[0] if len(lines) == 1 else f"no camera can be read: {'; '.join(lines)}")
@@ -131,119 +215,166 @@ class _Run:
         from mctrack.track.camera_tracker import CameraTracker
         from mctrack.video.motion import CameraMotion
 
-        names = [s.name for s in self.specs]
-        probability = None if embedder is None else embedder.probability
+        names = [s.name for s in self.specs if s.name not in self.failed]
+        probability = None if embedder is None else embedder.embedder.calibration.probability
         make = resolve("associator", self.config.associate.name, ASSOCIATORS)
         trackers = {n: CameraTracker(self.config.track, probability) for n in names}
         motion = {n: CameraMotion() for n in names} if self.config.track.camera_motion else {}
-        return Stages(detector, embedder, trackers, make(self.config.associate, names, probability), motion)
+        associator = make(self.config.associate, names, probability)
+        return Stages(detector, embedder, trackers, associator, motion, meter=self.meter)
 
-    def _store(self, sources: Sequence[VideoSource]) -> RunStore:
-        """Open the run's database; on resume go back to its last checkpoint."""
-        from mctrack.sinks.schema import CameraInfo
+    # ------------------------------------------------------------------ the database
+
+    def _create(self, sources: Sequence[_Metered], stack: ExitStack) -> RunStore:
+        """Start the run's database, with what a resume needs to find."""
+        from mctrack.sinks.files import write_text
         from mctrack.sinks.store import RunStore
 
-        self.cameras = [
-            CameraInfo(s.spec.name, redact(s.spec.uri), *s.size, s.fps,
-                       self.config.video.offset_s.get(s.spec.name, 0.0))
+        kept = to_yaml(to_keep(self.config, self.specs))
+        path = self.out / STORE_FILE
+        store = RunStore.create(path, self._infos(sources), kept, overwrite=not begun(path),
+                                commit_s=self.config.output.commit_s)
+        stack.callback(store.close)
+        for name, value in (self._kept_facts() | {"failed": json.dumps(self.failed), "status": "running"}).items():
+            store.set_meta(name, value)
+        store.flush()
+        write_text(self.out / CONFIG_FILE, kept)
+        self._write_run_json("running", {})
+        return store
+
+    def _infos(self, sources: Sequence[_Metered]) -> list[Any]:
+        from mctrack.sinks.schema import CameraInfo
+        from mctrack.video.cameras import shown_uri
+
+        offsets = self.config.video.offset_s
+        return [
+            CameraInfo(s.spec.name, shown_uri(s.spec.uri), s.size[0], s.size[1], s.fps, offsets.get(s.spec.name, 0.0))
             for s in sources
         ]
-        path, commit_s = self.out / STORE_FILE, self.config.output.commit_s
-        if self.resume:
-            store = RunStore.open(path, readonly=False, commit_s=commit_s)
-            if [c.name for c in store.cameras()] != [c.name for c in self.cameras]:
-                store.close()
-                raise SourceError(f"{path}: the run had cameras {', '.join(c.name for c in store.cameras())}, "
-                                  f"now {', '.join(c.name for c in self.cameras)} can be read")
-            return store
-        store = RunStore.create(path, self.cameras, to_yaml(self.config), commit_s=commit_s)
-        _write_config(self.config, self.specs, self.out)
+
+    def _reopen(self, stack: ExitStack) -> RunStore:
+        """Open the database of the run to go on with."""
+        from mctrack.sinks.store import RunStore
+
+        check_same(stored_config(self.out), self.config, self.specs, self.out)
+        live = [s.name for s in self.specs if s.live]
+        if live:
+            raise ConfigError(f"--resume works on recordings; '{live[0]}' is a live camera")
+        store = RunStore.open(self.out / STORE_FILE, readonly=False, commit_s=self.config.output.commit_s)
+        stack.callback(store.close)
+        self.failed = json.loads(store.meta.get("failed", "{}"))
         return store
 
     # ------------------------------------------------------------------ the run itself
 
-    def _track(self, sources: Sequence[VideoSource], stages: Stages, store: RunStore) -> None:
+    def _process(self, sources: Sequence[_Metered], stages: Stages, store: RunStore) -> RunSummary:
+        try:
+            end = self._track(sources, stages, store)
+        except MctrackError as error:
+            self._salvage(store, str(error))
+            raise
+        return self._finish(sources, stages, store, "complete" if end.complete else "interrupted")
+
+    def _track(self, sources: Sequence[_Metered], stages: Stages, store: RunStore) -> LoopEnd:
         from mctrack.pipeline import run_loop
         from mctrack.sinks.progress import ProgressSink
         from mctrack.video.sync import instants
 
-        skip = 0
-        if self.resume and (saved := store.rewind()) is not None:
-            skip = saved[0]
-            stages.restore(saved[1])
-        sinks: list[Any] = [store]
-        if self.config.output.video:
-            sinks.append(self._video(skip))
         progress = ProgressSink({s.spec.name: s.frame_count for s in sources}, self.config.quiet)
-        sinks.append(progress)
-        rest = sinks[1:]
+        self.video = self._video(sources)
+        shows: list[Sink] = [s for s in (self.video, progress) if s is not None]
 
         def replay(number: int, instant: Instant) -> None:
             result = store.replay(number, instant)
-            for sink in rest:
+            for sink in shows:
                 sink.write(result)
 
-        frames = instants(sources, self.config.video)
+        moments = instants(cast("Sequence[VideoSource]", sources), self.config.video)
+        checkpoint = None if any(s.live for s in self.specs) else store.checkpoint
         try:
-            with closing(frames):
-                run_loop(
-                    frames, stages, sinks, replay=replay, skip=skip, stop=self.stop,
-                    checkpoint=None if any(s.live for s in self.specs) else store.checkpoint,
-                    checkpoint_s=self.config.output.checkpoint_s,
-                )
+            return run_loop(moments, stages, [store, *shows], checkpoint=checkpoint, replay=replay, skip=self.skip,
+                            checkpoint_s=self.config.output.checkpoint_s, stop=self.stop)
         finally:
-            self._close(rest)
-
-    def _close(self, sinks: Sequence[Any]) -> None:
-        """Finish every sink, whatever happens to the others; the first error is told afterwards."""
-        errors = []
-        for sink in sinks:
-            try:
+            for sink in shows:
                 sink.close()
-            except MctrackError as error:
-                errors.append(error)
-        self.draw_s: dict[str, float] = next((s.seconds for s in sinks if hasattr(s, "seconds")), {})
-        if errors:
-            raise errors[0]
 
-    def _video(self, skip: int) -> Any:
+    def _video(self, sources: Sequence[_Metered]) -> _Optional | None:
         from mctrack.sinks.video import VideoSink
         from mctrack.video.writer import VideoWriter
 
-        return VideoSink(self.out / "video", self.cameras, VideoWriter, self.config.output.video_height_px,
-                         resume_instant=skip)
+        folder = self.out / "video"
+        if not self.config.output.video:
+            if self.skip and folder.is_dir():
+                self._warn(f"{folder} shows only what was drawn before the interruption (--no-video)")
+            return None
+        sink = VideoSink(folder, self._infos(sources), self.meter.encoder(VideoWriter),
+                         self.config.output.video_height_px, resume_instant=self.skip)
 
-    def _finish(
-        self, sources: Sequence[VideoSource], stages: Stages, store: RunStore, detector: str
-    ) -> RunSummary:
-        from mctrack.sinks.identities import write_identities
-        from mctrack.sinks.summary import hash_file, versions, write_run_json
-        from mctrack.sinks.tables import write_csv, write_mot
+        def lose(error: MctrackError) -> None:
+            self.lost.append("video")
+            self._warn(f"{error}; going on without video")
 
+        return _Optional(sink, lose)
+
+    # ------------------------------------------------------------------ the end
+
+    def _salvage(self, store: RunStore, error: str) -> None:
+        """After an error: write what can be written of what is done; the first error is the one to tell."""
+        for job in (
+            store.flush, lambda: self._export(store), lambda: store.set_meta("status", "failed"),
+            lambda: self._write_run_json("failed", {"error": error, "counts": store.counts()}),
+        ):
+            with suppress(MctrackError):
+                job()
+
+    def _finish(self, sources: Sequence[_Metered], stages: Stages, store: RunStore, status: str) -> RunSummary:
+        store.flush()
         reports = [s.report() for s in sources]
         for report in reports:
             for line in report.warnings:
                 self._warn(f"{report.camera}: {line}")
-        fill = self.config.output.fill_gap_s
-        with stages.timed("export", time.perf_counter):
-            for written in (write_mot(store, self.out / "tracks", fill), write_csv(store, self.out / "tracks.csv", fill),
-                            write_identities(store, self.out / "identities.json")):
-                for line in getattr(written, "warnings", ()):
-                    self._warn(line)
+        with stages.timed("export"):
+            self._export(store)
         for line in self.warnings:
             store.warn(line)
-        wall_s = time.monotonic() - self.began_s
-        summary = RunSummary(self.out, "interrupted" if self.stop.is_set() else "complete", store.counts(), wall_s,
-                             self.warnings, list(self.failed))
-        write_run_json(self.out / RUN_FILE, {
-            "status": summary.status, "resumed": self.resume, "counts": summary.counts, "wall_s": wall_s,
-            "seconds": {**stages.seconds, **self.draw_s}, "overhead": overhead(stages.seconds | self.draw_s, wall_s),
-            "detector": detector, "reid": self.config.reid.name, "config": asdict(self.config),
-            "cameras": [asdict(r) for r in reports], "failed": self.failed, "warnings": self.warnings,
-            "versions": versions(),
-            "inputs": {s.name: hash_file(Path(s.uri)) for s in self.specs if s.kind == "file"},
+        store.set_meta("status", status)
+        store.flush()
+        cut = [r.camera for r, s in zip(reports, sources, strict=True) if not (r.complete or s.spec.live)]
+        summary = RunSummary(
+            self.out, status, store.counts(), time.monotonic() - self.began_s, self.warnings, self.failed,
+            cut if status == "complete" else [], self.lost,
+            status != "complete" and not any(s.live for s in self.specs),
+        )
+        seconds = {**stages.seconds, **(self.video.seconds if self.video else {}), **store.seconds,
+                   "decode": self.meter.decode_s}
+        wall_s, cpu_s = time.monotonic() - self.began_s, time.process_time() - self.began_cpu_s
+        self._write_run_json(status, {
+            "counts": summary.counts, "wall_s": round(wall_s, 3), "cpu_s": round(cpu_s, 3),
+            "seconds": {k: round(v, 3) for k, v in sorted(seconds.items())},
+            "overhead": overhead(seconds, self.meter.busy_s, wall_s, cpu_s),
+            "cameras": [asdict(r) for r in reports], "incomplete": summary.incomplete, "lost": self.lost,
         })
         return summary
+
+    def _export(self, store: RunStore) -> None:
+        from mctrack.sinks.identities import write_identities
+        from mctrack.sinks.tables import write_csv, write_mot
+
+        fill = self.config.output.fill_gap_s
+        for written in (
+            write_mot(store, self.out / "tracks", fill), write_csv(store, self.out / "tracks.csv", fill),
+            write_identities(store, self.out / "identities.json"),
+        ):
+            for line in written.warnings:
+                self._warn(line)
+
+    def _write_run_json(self, status: str, results: Mapping[str, Any]) -> None:
+        from mctrack.sinks.summary import versions, write_run_json
+
+        write_run_json(self.out / RUN_FILE, {
+            "status": status, "resumed": self.resume, **results, "failed": self.failed, "warnings": self.warnings,
+            **self.facts, "versions": versions(), "config": asdict(to_keep(self.config, self.specs)),
+        })
 
     def _warn(self, line: str) -> None:
         line = redact(line)
@@ -252,10 +383,72 @@ class _Run:
             self.say(f"warning: {line}")
 
 
-def overhead(seconds: dict[str, float], wall_s: float) -> float:
-    """Share of the run's time spent outside codec, detector and embedder: tracking, naming, drawing, storing."""
-    own = sum(v for k, v in seconds.items() if k not in ("detect", "embed", "encode", "decode"))
-    return own / wall_s if wall_s > 0 else 0.0
+class _Metered:
+    """A source whose decoding is counted."""
+
+    def __init__(self, source: VideoSource, meter: Meter) -> None:
+        self._source, self._meter = source, meter
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._meter.decoding(self._source, self._source.live)
+
+
+class _Optional:
+    """A sink whose failure does not end the run: ``lose`` is told once, and it gets nothing more."""
+
+    def __init__(self, sink: Any, lose: Callable[[MctrackError], None]) -> None:
+        self._sink, self._lose, self._lost = sink, lose, False
+        self.seconds: dict[str, float] = sink.seconds
+
+    def write(self, result: InstantResult) -> None:
+        self._try(lambda: self._sink.write(result))
+
+    def close(self) -> None:
+        """Finish what can be finished."""
+        self._try(self._sink.close)
+
+    def _try(self, job: Callable[[], None]) -> None:
+        if self._lost:
+            return
+        try:
+            job()
+        except MctrackError as error:
+            self._lost = True
+            self._sink.close()
+            self._lose(error)
+
+
+def _check(config: RunConfig) -> None:
+    """Refuse what cannot be meant, before anything is loaded."""
+    if config.calib is not None:
+        raise ConfigError(f"calib: {config.calib}: calibrated cameras are not supported in this version of mctrack; "
+                          "leave --calib out")
+    if not config.cams:
+        raise ConfigError("no cameras: give --cams, e.g. mctrack run --cams videos/cam*.mp4")
+    o = config.output
+    rules = (
+        (0 < o.commit_s < 1e6, "commit_s", o.commit_s, "seconds above 0"),
+        (0 <= o.checkpoint_s < 1e9, "checkpoint_s", o.checkpoint_s, "seconds, 0 or more"),
+        (0 <= o.fill_gap_s < 1e6, "fill_gap_s", o.fill_gap_s, "seconds, 0 or more"),
+        (o.video_height_px is None or 16 <= o.video_height_px <= 4320, "video_height_px", o.video_height_px,
+         "16 to 4320 pixels"),
+    )
+    for fine, key, value, expected in rules:
+        if not fine:
+            raise ConfigError(f"output.{key} is {value}; expected {expected}")
+
+
+def _close_sources(sources: Sequence[_Metered]) -> None:
+    """Close all side by side: each live camera may take a moment."""
+    closers = [threading.Thread(target=s.close, daemon=True) for s in sources]
+    for closer in closers:
+        closer.start()
+    due_s = time.monotonic() + 1.0
+    for closer in closers:
+        closer.join(max(due_s - time.monotonic(), 0.0))
 
 
 def _out_folder(config: RunConfig, resume: bool) -> Path:
@@ -263,13 +456,15 @@ def _out_folder(config: RunConfig, resume: bool) -> Path:
     if resume:
         if config.output.dir is None:
             raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
-        out = Path(config.output.dir)
-        if not (out / STORE_FILE).is_file():
-            raise OutputError(f"{out} holds no run to resume: there is no {STORE_FILE}")
-        return out
+        return Path(config.output.dir)
     out = Path(config.output.dir) if config.output.dir else _fresh(Path("runs"))
-    if (out / STORE_FILE).exists():
+    if begun(out / STORE_FILE):
         raise OutputError(f"{out} already holds a run: go on with --resume, or give another --out")
+    there = next(p for p in (out, *out.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise OutputError(f"{out} cannot be made: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OutputError(f"{out} cannot be written: no permission for {there}")
     return out
 
 
@@ -281,33 +476,3 @@ def _fresh(base: Path) -> Path:
         n += 1
         out = base / f"{stamp}_{n}"
     return out
-
-
-def _write_config(config: RunConfig, specs: Sequence[CameraSpec], out: Path) -> None:
-    """Keep the merged configuration, with cameras by name and absolute path, so that a resume finds them."""
-    kept = RunConfig(**{**vars(config), "cams": [f"{s.name}={_absolute(s)}" for s in specs]})
-    try:
-        (out / CONFIG_FILE).write_text(to_yaml(kept), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{out / CONFIG_FILE} cannot be written: {error.strerror}") from error
-
-
-def _absolute(spec: CameraSpec) -> str:
-    return spec.uri if spec.live else str(Path(spec.uri).resolve())
-
-
-def _stored_config(given: RunConfig, out: Path) -> RunConfig:
-    """The interrupted run's configuration; only where to show and how to compute may differ."""
-    path = out / CONFIG_FILE
-    if not path.is_file():
-        raise OutputError(f"{out} cannot be resumed: {CONFIG_FILE} is missing")
-    stored = load_config(RunConfig, [path])
-    stored.quiet, stored.output.dir = given.quiet, given.output.dir
-    default = RunConfig()
-    for section in ("video", "detect", "reid", "track", "associate"):
-        mine, theirs, plain = (vars(getattr(c, section)) for c in (given, stored, default))
-        for key, value in mine.items():
-            if value != plain[key] and value != theirs[key]:
-                raise ConfigError(f"--resume: {section}.{key} was {theirs[key]} in {out} and is {value} now; "
-                                  f"leave it away, or start a new run with another --out")
-    return stored

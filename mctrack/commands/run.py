@@ -9,12 +9,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from mctrack.config import RunConfig
     from mctrack.run import RunSummary
 
 # command-line option → key of the configuration
@@ -71,49 +73,107 @@ def run_command(configs: tuple[str, ...], assignments: tuple[str, ...], resume: 
     mctrack run --cams door=rtsp://user:password@10.0.0.7/main yard=rtsp://10.0.0.8/main
     mctrack run --cams clip.mp4 --detector onnx --weights yolox_nano.onnx --reid none
     """
-    from mctrack.config import RunConfig, load_config
-    from mctrack.errors import ConfigError
+    overrides = {KEYS[name]: list(value) or None if name == "cams" else value for name, value in options.items()}
+    config = _configuration(configs, overrides, assignments, resume)
     from mctrack.run import run
 
-    overrides = {KEYS[name]: list(value) or None if name == "cams" else value for name, value in options.items()}
-    config = load_config(RunConfig, configs, overrides, assignments)
-    if not config.cams and not resume:
-        raise ConfigError("no cameras: give --cams, e.g. mctrack run --cams videos/cam*.mp4")
     quiet = config.quiet
-    with _signals(quiet) as stop:
-        summary = run(config, resume=resume, stop=stop, say=None if quiet else _say)
-    if not quiet:
-        _tell(summary)
-    if summary.failed:
-        sys.exit(2)
+    try:
+        with _signals(quiet) as signals:
+            summary = run(config, resume=resume, stop=signals.stop, say=None if quiet else _say,
+                          on_start=signals.running.set)
+    except _Stopped as stopped:
+        _say("stopped before the first frame")
+        sys.exit(128 + stopped.number)
+    _tell(summary, quiet)
+    if summary.status == "interrupted":
+        sys.exit(128 + signals.number)
+    sys.exit(0 if summary.flawless else 2)
+
+
+def _configuration(
+    files: tuple[str, ...], overrides: dict[str, Any], assignments: tuple[str, ...], resume: bool
+) -> RunConfig:
+    """What was asked for; with ``--resume`` on top of what the interrupted run was told."""
+    from mctrack.config import RunConfig, load_config
+    from mctrack.errors import ConfigError
+
+    config = load_config(RunConfig, files, overrides, assignments)
+    if not resume:
+        return config
+    from mctrack.resume import stored_config
+
+    if config.output.dir is None:
+        raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
+    return load_config(RunConfig, files, overrides, assignments, base=stored_config(config.output.dir))
 
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
+class _Stopped(BaseException):
+    """A signal came before there was anything to finish."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@dataclass
+class _Signals:
+    """What the handler and the run tell each other; ``number`` of the first signal, 0 without."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    running: threading.Event = field(default_factory=threading.Event)
+    number: int = 0
+
+
 @contextmanager
-def _signals(quiet: bool) -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM asks the run to end with complete outputs, the second ends the process at once."""
-    stop = threading.Event()
+def _signals(quiet: bool) -> Iterator[_Signals]:
+    """The first signal asks the run to end with complete outputs, the second ends the process at once.
+
+    While models are loading there is nothing to complete: then the first one ends it.
+    """
+    signals = _Signals()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if signals.stop.is_set():
             os._exit(128 + number)
-        stop.set()
+        signals.number = number
+        signals.stop.set()
+        if not signals.running.is_set():
+            raise _Stopped(number)
         if not quiet:
             os.write(2, b"\nstopping: writing the results; once more ends at once\n")
 
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # A closed terminal; not where nohup told us to live on.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield stop
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _tell(summary: RunSummary) -> None:
-    """Say where the results are and how to look at them."""
+def _tell(summary: RunSummary, quiet: bool) -> None:
+    """Say where the results are and how to look at them, and what is missing."""
+    if not quiet:
+        _tell_results(summary)
+    for camera in summary.failed:
+        _say(f"error: camera '{camera}' could not be read and is missing in the results"
+             + (f": {summary.failed[camera]}" if quiet else ""))
+    for camera in summary.incomplete:
+        why = next((w for w in summary.warnings if w.startswith(f"{camera}: ")), "it is damaged or cut off")
+        _say(f"error: camera '{camera}' was not read to its end" + (f": {why}" if quiet else ""))
+    for what in summary.lost:
+        _say(f"error: {what} could not be written; everything else is complete")
+
+
+def _tell_results(summary: RunSummary) -> None:
     c, out = summary.counts, summary.out
     done = "done" if summary.status == "complete" else "stopped early, results are complete up to here"
     click.echo(f"{done}: {c['identities']} people in {c['tracklets']} tracks, {c['frames']} frames, "
@@ -121,10 +181,11 @@ def _tell(summary: RunSummary) -> None:
     here = shlex.quote(str(out))
     click.echo(f"results in {here}:")
     if (out / "video" / "mosaic.mp4").exists():
-        click.echo("  video/mosaic.mp4   all cameras, with IDs: open it in a browser or player; one file per camera beside it")
+        click.echo("  video/mosaic.mp4   all cameras, with IDs: open it in a browser or player; "
+                   "one file per camera beside it")
     click.echo("  identities.json    who was in which camera when, and why each link was made")
     click.echo("  tracks.csv         every box; tracks/<camera>.txt holds the same as MOTChallenge text")
     click.echo("  run.db             everything, as SQLite; run.json: configuration, timing, warnings")
     click.echo(f"other formats: mctrack export {here} --format coco|cvat|parquet|csv|mot")
-    if summary.status != "complete":
+    if summary.resumable:
         click.echo(f"go on with it: mctrack run --resume --out {here}")

@@ -190,9 +190,13 @@ def draw_people(picture: Image, people: Sequence[Person], scale: float, shift: F
 
 def strip(width: int, style: Style, title: str, time_s: float, counts: tuple[int, int]) -> Image:
     """(strip_px, width, 3) with the camera's name, the time, people now and identities so far; shorter where narrow."""
+    return _strip(width, style, printable(title), clock(time_s), counts)
+
+
+@lru_cache(maxsize=128)  # what it says changes about once a second
+def _strip(width: int, style: Style, name: str, now: str, counts: tuple[int, int]) -> Image:
     bar = np.full((style.strip_px, width, 3), DARK, np.uint8)
     margin = round(style.text_px * 0.6)
-    name, now = printable(title), clock(time_s)
     people = f"{counts[0]} {'person' if counts[0] == 1 else 'people'}"
     wordings = f"{people} now, {counts[1]} identities so far", f"{people}, {counts[1]} IDs", f"{counts[0]}/{counts[1]}"
     for right in (*wordings, ""):
@@ -206,6 +210,7 @@ def strip(width: int, style: Style, title: str, time_s: float, counts: tuple[int
         put_text(bar, text, x, style.strip_px, style, color)
         x += text_width(text, style) + 2 * margin
     put_text(bar, right, width - margin - text_width(right, style), style.strip_px, style, WHITE)
+    bar.setflags(write=False)
     return bar
 
 
@@ -217,6 +222,7 @@ def put_text(image: Image, text: str, left: int, strip_px: int, style: Style, co
     cv2.putText(image, text, (left, baseline), *_font(style), color, _weight(style), cv2.LINE_AA)
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, style: Style) -> int:
     """Width of a text in pixels."""
     import cv2

@@ -37,12 +37,15 @@ class Mosaic:
         self._canvas = np.full((self._rows * self._tile[1], self._columns * self._tile[0], 3), DARK, np.uint8)
         self._written_s = -np.inf
 
-    def show(self, frame: Frame, people: Sequence[Person], counts: tuple[int, int]) -> None:
-        """Draw a camera's new picture."""
+    def show(
+        self, frame: Frame, people: Sequence[Person], counts: tuple[int, int], view: Image | None = None
+    ) -> None:
+        """Draw a camera's new picture; ``view``: as drawn for its own video already, used if it has the right size."""
         if frame.image is not None:
-            self._slot(frame.camera)[:] = draw_view(
-                frame.image, people, self._picture, frame.camera, frame.time_s, counts
-            )
+            slot = self._slot(frame.camera)
+            if view is None or view.shape != slot.shape:
+                view = draw_view(frame.image, people, self._picture, frame.camera, frame.time_s, counts)
+            slot[:] = view
             self._last[frame.camera] = frame.time_s
             self._dimmed.discard(frame.camera)
 

@@ -141,7 +141,7 @@ class VideoSink:
             view = draw_view(frame.image, people, size, camera.name, frame.time_s, counts)
             self._files.write(camera.name, view, frame.time_s, camera.fps or FPS)
             if self._mosaic is not None:
-                self._mosaic.show(frame, people, counts)
+                self._mosaic.show(frame, people, counts, view)
         if self._mosaic is not None:
             picture = self._mosaic.picture(result.instant.time_s)
             if picture is not None:

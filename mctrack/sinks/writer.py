@@ -115,6 +115,8 @@ def explain(path: Path, error: Exception) -> str:
         return f"{path}: no space left; what was written so far is safe: make room and go on with --resume"
     if "readonly" in reason or "unable to open" in reason:
         return f"{path} cannot be written: check the permissions of the file and its folder"
+    if "disk I/O" in reason:
+        return f"{path} cannot be written: disk I/O error; is the disk full, or failing?"
     if "locked" in reason:
         return f"{path} is being written by another program: wait for it, or choose another --out"
     return f"{path} cannot be written: {reason}"

@@ -177,13 +177,17 @@ class KalmanMotion:
         return cov[:, 0] + self.measurement_variance(np.maximum(mean[:, 3], 1.0), score)
 
     def update(self, mean: Array, cov: Array, xcycwh: Array, score: Array) -> tuple[Array, Array]:
-        """See :class:`MotionModel`; the Kalman update of each 2 × 2 block in closed form."""
-        total = self.innovation_variance(mean, cov, score)
+        """See :class:`MotionModel`; the Kalman update of each 2 × 2 block in closed form.
+
+        What is left of the position's variance p is p · r / (p + r): p − gain · p would cancel where p is far above r.
+        """
+        noise = self.measurement_variance(np.maximum(mean[:, 3], 1.0), score)
+        total = cov[:, 0] + noise
         gain = cov[:, :2] / total[:, None]  # (n, 2, 4): of position and velocity
         residual = xcycwh - mean[:, :4]
         out = mean + (gain * residual[:, None]).reshape(-1, 8)
         new = cov.copy()
-        new[:, :2] -= gain[:, :1] * cov[:, :2]
+        new[:, :2] *= (noise / total)[:, None]
         new[:, 2] -= gain[:, 1] * cov[:, 1]
         return out, new
 

@@ -19,7 +19,7 @@ from mctrack.video.spec import CameraSpec
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 _URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp", "mms", "mmsh", "tls")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
-_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+_NAME = re.compile(r"[\w.\-]+")
 # Query values that tell cameras apart and are never secret; every other value stays hidden.
 _PUBLIC_QUERY = frozenset({"channel", "ch", "chn", "subtype", "stream", "profile", "camera", "cam", "resolution"})
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)

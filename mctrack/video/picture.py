@@ -17,6 +17,10 @@ class PictureMaker:
     """
 
     def __init__(self, first: Any) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        # One for all frames: a frame's own to_ndarray(format=…) sets its tables up anew each time.
+        self._reformatter: Any = VideoReformatter()
         self.size = upright_size(first)
         self.resized = 0
         self.first_resized: tuple[int, tuple[int, int]] | None = None
@@ -30,8 +34,8 @@ class PictureMaker:
 
     def make(self, frame: Any) -> Image:
         """(h, w, 3) uint8 BGR of a decoded frame."""
-        image = turn(frame.to_ndarray(format="bgr24"), quarter_turns(frame))
-        return fit(image, self.size)
+        image: Any = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
+        return fit(turn(image, quarter_turns(frame)), self.size)
 
     def warning(self) -> str | None:
         """One line about changes of size, or None."""

@@ -55,6 +55,7 @@ class VideoWriter:
         self._key_tick = 0
         self._container: Any = None
         self._file: Any = None
+        self._reformatter: Any = None
         self._open(encoders, crf, preset)
 
     def _open(self, encoders: tuple[str, ...], crf: int, preset: str) -> None:
@@ -116,6 +117,7 @@ class VideoWriter:
         """
         import av
         from av.video.frame import PictureType
+        from av.video.reformatter import VideoReformatter
 
         if image_bgr.shape != (self._given[1], self._given[0], 3):
             raise ValueError(f"image has shape {image_bgr.shape}, expected {(self._given[1], self._given[0], 3)}")
@@ -125,7 +127,10 @@ class VideoWriter:
             self._origin_s = time_s
         # Two frames within a tick, or a clock that stands still, still need increasing times.
         tick = max(round((time_s - self._origin_s) * _TICKS), self._last_tick + 1)
-        frame = av.VideoFrame.from_ndarray(self._even(image_bgr), format="bgr24").reformat(format="yuv420p")
+        # One for all frames: a frame's own reformat() sets its tables up anew each time.
+        self._reformatter = self._reformatter or VideoReformatter()
+        bgr = av.VideoFrame.from_ndarray(self._even(image_bgr), format="bgr24")
+        frame = self._reformatter.reformat(bgr, format="yuv420p")
         frame.pts, frame.time_base = tick, Fraction(1, _TICKS)
         # By time: at a slow or uneven frame rate the encoder's own count would make fragments too long.
         if self.frames == 0 or tick - self._key_tick >= _KEY_EVERY_S * _TICKS - 1:

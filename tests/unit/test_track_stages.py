@@ -27,7 +27,7 @@ def test_one_running_person_does_not_move_the_camera(rng: np.random.Generator) -
     residual = rng.normal(0, 0.5, (12, 2))
     residual[0] = [80, 0]
     assert consensus_shift(residual, np.full(12, 100.0)) is None
-    moved = consensus_shift(residual + [10, 0], np.full(12, 100.0))
+    moved = consensus_shift(residual + np.array([10, 0]), np.full(12, 100.0))
     assert moved is not None
     np.testing.assert_allclose(moved, [10, 0], atol=0.6)
 
@@ -86,7 +86,7 @@ def lost_tracks(motion: KalmanMotion | FilterpyMotion, box: np.ndarray, seen_s: 
 def test_the_straight_line_gives_the_velocity(motion: KalmanMotion | FilterpyMotion) -> None:
     """60 px to the right and 30 px up in half a second: nearly 120 and −60 px/s, whatever the drift was."""
     box = np.array([[100.0, 200, 40, 100]])
-    found = box + [60.0, -30, 0, 0]
+    found = box + np.array([60.0, -30, 0, 0])
     mean, cov = reupdate(motion, lost_tracks(motion, box, np.array([1.0])), found, 1.5, 0.1)
     mean, cov = motion.update(mean, cov, found, np.ones(1))
     assert mean[0, 4] == pytest.approx(120, rel=0.15)
@@ -184,7 +184,7 @@ def test_gate_way_walked() -> None:
 
 
 def test_gate_size() -> None:
-    """ln of the ratio of heights: 0.25 + 0.15 per second, at most 1."""
+    """Logarithm of the ratio of heights: 0.25 + 0.15 per second, at most 1."""
     assert wake(ONE, ONE, height_px=100 * np.exp(0.84)) == [[0, 0]]
     assert wake(ONE, ONE, height_px=100 * np.exp(-0.86)) == []
     assert wake(ONE, ONE, height_px=100 * np.exp(1.01), time_s=25.0) == []

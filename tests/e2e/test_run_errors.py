@@ -1,0 +1,318 @@
+"""When things go wrong: one clear line, exit code 2, the rest goes on where that makes sense."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from run_scene import command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
+
+from mctrack.config import OutputConfig, RunConfig
+from mctrack.errors import MctrackError
+from mctrack.run import run
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound recording of three seconds."""
+    return walk_past(tmp_path_factory.mktemp("clip"), "good", frames=30)
+
+
+def _missing(folder: Path) -> Path:
+    return folder / "missing.mp4"
+
+
+def _empty(folder: Path) -> Path:
+    (folder / "bad.mp4").touch()
+    return folder / "bad.mp4"
+
+
+def _text(folder: Path) -> Path:
+    (folder / "bad.mp4").write_text("This is not the video you are looking for.\n" * 200)
+    return folder / "bad.mp4"
+
+
+def _noise(folder: Path) -> Path:
+    (folder / "bad.avi").write_bytes(bytes(range(256)) * 400)
+    return folder / "bad.avi"
+
+
+def _headless(folder: Path) -> Path:
+    """An mp4 whose index was to come at the end."""
+    path = walk_past(folder, "bad", frames=20)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def _no_images(folder: Path) -> Path:
+    (folder / "bad").mkdir()
+    (folder / "bad" / "notes.txt").write_text("hello")
+    return folder / "bad"
+
+
+def _broken_images(folder: Path) -> Path:
+    (folder / "bad").mkdir()
+    (folder / "bad" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    return folder / "bad"
+
+
+def _fifo(folder: Path) -> Path:
+    os.mkfifo(folder / "bad.mp4")
+    return folder / "bad.mp4"
+
+
+def _link(folder: Path) -> Path:
+    (folder / "bad.mp4").symlink_to(folder / "gone.mp4")
+    return folder / "bad.mp4"
+
+
+def _picture(folder: Path) -> Path:
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    return folder / "bad.png"
+
+
+BAD = {
+    "missing": (_missing, "does not exist"), "empty": (_empty, "is empty"), "text": (_text, "not a video"),
+    "noise": (_noise, ""), "headless": (_headless, "cut off before its index"),
+    "no images": (_no_images, "without images"), "broken images": (_broken_images, "can be read"),
+    "fifo": (_fifo, "a named pipe"), "broken link": (_link, "which does not exist"),
+    "picture": (_picture, "a single image"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_camera_that_cannot_be_read(kind: str, tmp_path: Path) -> None:
+    make, said = BAD[kind]
+    path, out = make(tmp_path), tmp_path / "out"
+    done = typed("--cams", path, "--out", out, "--quiet")
+    assert done.returncode == 2
+    line = one_line(done.stderr)
+    assert line.startswith("error: ")
+    assert path.name in line
+    assert said in line
+    assert not out.exists()
+
+
+def test_one_bad_camera_among_several(clip: Path, tmp_path: Path) -> None:
+    bad, out = _headless(tmp_path), tmp_path / "out"
+    done = typed("--cams", clip, f"broken={bad}", "--out", out)
+    assert done.returncode == 2
+    assert "error: camera 'broken' could not be read and is missing in the results" in done.stderr
+    assert done.stderr.count("cut off before its index") == 1
+    assert "done: " in done.stdout
+    found = json.loads((out / "run.json").read_text())
+    assert found["status"] == "complete"
+    assert list(found["failed"]) == ["broken"]
+    assert [c["camera"] for c in found["cameras"]] == ["good"]
+    assert sorted(p.name for p in (out / "tracks").iterdir()) == ["good.txt"]
+    alone = tmp_path / "alone"
+    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(alone), video=False)))
+    assert results(alone) == results(out)
+
+
+def test_every_camera_is_bad(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    done = typed("--cams", _headless(tmp_path), _text(tmp_path / "x"), "--out", tmp_path / "out", "--quiet")
+    assert done.returncode == 2
+    assert "no camera can be read" in one_line(done.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_off_recording_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
+    path, out = walk_past(tmp_path, "cut", frames=60, ending="mkv"), tmp_path / "out"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.6)])
+    done = typed("--cams", path, "--out", out)
+    assert done.returncode == 2
+    assert "error: camera 'cut' was not read to its end" in done.stderr
+    found = json.loads((out / "run.json").read_text())
+    assert found["incomplete"] == ["cut"]
+    (camera,) = found["cameras"]
+    assert camera["expected"] == 60
+    assert 15 < camera["decoded"] < 50
+    assert f"warning: cut: ended after {camera['decoded']} of the 60 frames" in done.stderr
+    assert found["counts"]["frames"] == camera["decoded"]
+    assert len(video_times(out / "video" / "cut.mp4")) == camera["decoded"]
+    with closing(sqlite3.connect(out / "run.db")) as db:
+        assert any("ended after" in m for (m,) in db.execute("SELECT message FROM warnings"))
+    quiet = typed("--cams", path, "--out", tmp_path / "quiet", "--quiet")
+    assert (quiet.returncode, quiet.stdout) == (2, "")
+    assert f"ended after {camera['decoded']} of the 60" in one_line(quiet.stderr)
+
+
+def test_two_cameras_with_one_name_or_one_source(clip: Path, tmp_path: Path) -> None:
+    other = shutil.copy(clip, tmp_path / "other.mp4")
+    for cams, said in (
+        ([f"a={clip}", f"a={other}"], "2 cameras are named 'a'"), ([f"a={clip}", f"A={other}"], "are named"),
+        ([clip, clip], "given twice"), ([f"a={clip}", clip.parent / "*.mp4"], "given twice"),
+    ):
+        done = typed("--cams", *cams, "--out", tmp_path / "out")
+        assert done.returncode == 2
+        assert said in one_line(done.stderr)
+    assert not (tmp_path / "out").exists()
+
+
+def _onnx_text(folder: Path) -> Path:
+    (folder / "w.onnx").write_text("no network")
+    return folder / "w.onnx"
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--weights", "w.onnx"], "w.onnx"), (["--detector", "onnx"], "needs its weights"),
+    (["--detector", "onnx", "--weights", "gone.onnx"], "gone.onnx"), (["--weights", "w.dat"], "cannot tell which"),
+    (["--detector", "yool"], "did you mean 'yolo'?"), (["--detector", "file"], "no detections found"),
+    (["--detector", "no.such:Thing"], "cannot be loaded"), (["--reid", "histogrm"], "did you mean 'histogram'?"),
+    (["--reid", "w.onnx"], "w.onnx"), (["--reid", "gone.onnx"], "gone.onnx"),
+    (["--set", "associate.name=x"], "unknown associator 'x'"),
+    (["--set", "track.motion=x"], "unknown motion model 'x'"),
+    (["--set", "video.offset_s={yard: 1}"], "no camera is named 'yard'"), (["--start", "99"], "beyond its end"),
+    (["--set", "detect.options.foo=1"], "no option 'foo'"), (["--config", "bad.yaml"], "bad.yaml line 3"),
+    (["--calib", "c.json"], "not supported in this version"), (["--set", "video.queue=0"], "video.queue is 0"),
+])  # fmt: skip
+def test_what_cannot_be_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str],
+                             said: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    _onnx_text(tmp_path)
+    Path("w.dat").write_text("x")
+    Path("bad.yaml").write_text("track:\n  n_init: [1\n")
+    done = typed("--cams", clip, "--out", "out", "--quiet", *words)
+    assert done.returncode == 2
+    assert said in one_line(done.stderr)
+    assert not Path("out").exists()
+
+
+def test_output_folders_that_cannot_be_used(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    places = [tmp_path / "file", tmp_path / "file" / "below"]
+    if not os.access(locked, os.W_OK):  # root may write everywhere
+        places += [locked, locked / "below"]
+    for place in places:
+        done = typed("--cams", clip, "--out", place)
+        assert done.returncode == 2
+        assert str(place) in one_line(done.stderr)
+
+
+def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:
+    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "out"), video=False)))
+    before = results(tmp_path / "out")
+    done = typed("--cams", clip, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "already holds a run" in one_line(done.stderr)
+    assert results(tmp_path / "out") == before
+
+
+def test_an_error_on_the_way_leaves_what_is_done(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector that fails in the middle of it."""
+    from mctrack.detect.embedded import EmbeddedDetector
+    from mctrack.errors import WeightsError
+
+    detect, calls = EmbeddedDetector.detect, [0]
+
+    def failing(self: EmbeddedDetector, frames: object) -> object:
+        calls[0] += 1
+        if calls[0] == 25:
+            raise WeightsError("the network answered with nonsense")
+        return detect(self, frames)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EmbeddedDetector, "detect", failing)
+    out = tmp_path / "out"
+    with pytest.raises(MctrackError, match="nonsense"):
+        run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(out))))
+    assert len(video_times(out / "video" / "good.mp4")) == 24
+    found = json.loads((out / "run.json").read_text())
+    assert (found["status"], found["error"]) == ("failed", "the network answered with nonsense")
+    assert found["counts"]["frames"] == 24
+    assert len((out / "tracks.csv").read_text().splitlines()) > 10
+    assert json.loads((out / "identities.json").read_text())["identities"]
+
+
+# ---------------------------------------------------------------------- no space
+
+
+def limited(bytes_: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, bytes_))
+
+
+def test_a_video_that_cannot_be_written_does_not_end_the_run(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mctrack.errors import OutputError
+    from mctrack.video.writer import VideoWriter
+
+    write = VideoWriter.write
+
+    def failing(self: VideoWriter, image: object, time_s: float) -> None:
+        if self.frames == 10 and self.path.name == "good.mp4":
+            raise OutputError(f"{self.path} cannot be written: No space left on device")
+        write(self, image, time_s)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VideoWriter, "write", failing)
+    out = tmp_path / "out"
+    done = typed("--cams", clip, "--out", out)
+    assert done.returncode == 2
+    assert done.stderr.count("good.mp4 cannot be written: No space left on device; going on without video") == 1
+    assert "error: video could not be written; everything else is complete" in done.stderr
+    found = json.loads((out / "run.json").read_text())
+    assert (found["status"], found["lost"], found["counts"]["frames"]) == ("complete", ["video"], 30)
+    assert len(video_times(out / "video" / "good.mp4")) == 10
+    monkeypatch.undo()
+    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "fine"))))
+    assert results(tmp_path / "fine") == results(out)
+
+
+def test_a_database_that_cannot_grow_ends_it_with_one_line(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = mctrack_run("--cams", clip, "--out", out, "--no-video", "--quiet", "--set", "output.checkpoint_s=0",
+                       "--set", "output.commit_s=0.01", preexec_fn=limited(200_000))
+    assert done.returncode == 2
+    assert f"{out / 'run.db'}" in one_line(done.stderr)
+    check_what_is_done(out)
+
+
+def check_what_is_done(out: Path) -> None:
+    """The database is sound and can be exported."""
+    with closing(sqlite3.connect(out / "run.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        frames = db.execute("SELECT COUNT(*) FROM frames").fetchone()[0]
+    assert frames > 0
+    done = subprocess.run(command("export", out, "--format", "csv", "--out", out.parent / "export.csv"),
+                          env=environment(), capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0
+
+
+def test_a_full_disk_and_then_room_again(clip: Path, tmp_path: Path) -> None:
+    """On a disk of its own, in a mount namespace of its own; only root may do that."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size={{}}k tmpfs {disk}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount.format(100)], capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    often = ("--set", "output.checkpoint_s=0", "--set", "output.commit_s=0.01")
+    words = " ".join(command("run", "--cams", clip, "--out", disk / "out", *often))
+    again = " ".join(command("run", "--resume", "--out", disk / "out"))
+    script = f"""
+        {mount.format(250)} && {words} 2> {tmp_path}/first; echo $?
+        cp -r {disk}/out {tmp_path}/early
+        mount -o remount,size=20m {disk} && {again} > {tmp_path}/second 2>&1; echo $?
+        cp -r {disk}/out {tmp_path}/late
+    """
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=environment(), capture_output=True, text=True,
+                          check=False, timeout=120)
+    assert done.stdout.split() == ["2", "0"], done.stderr
+    errors = [line for line in (tmp_path / "first").read_text().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "no space left; what was written so far is safe: make room and go on with --resume" in errors[0]
+    check_what_is_done(tmp_path / "early")
+    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "whole"))))
+    assert results(tmp_path / "late") == results(tmp_path / "whole")
