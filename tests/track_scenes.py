@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.types import Detections
+from mctrack.track.camera_tracker import CameraTracker
+from mctrack.types import Detections, Tracks
 
 Array = NDArray[np.float64]
+FPS = 10.0
+NOBODY = Detections.empty()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def play(scene: Scene, seed: int) -> Iterator[View]:
     limit = np.array([s.width_px, s.height_px])
     centre, speed = rng.uniform(0, 1, (s.people, 2)) * limit, rng.normal(0, 0.5, (s.people, 2)) * tall[:, None]
     looks = _unit(rng.normal(size=(s.people, max(s.dim, 1))))
-    leaves_s = np.where(rng.random(s.people) < s.absence, rng.uniform(1, s.steps / s.fps, s.people), np.inf)
+    leaves_s = np.where(rng.random(s.people) < s.absence, rng.uniform(1, max(s.steps / s.fps, 1), s.people), np.inf)
     camera, time_s = np.zeros(2), 0.0
     for step in range(s.steps):
         dt = rng.uniform(0.5, 1.5) / s.fps if s.irregular else 1 / s.fps
@@ -90,3 +93,28 @@ def play(scene: Scene, seed: int) -> Iterator[View]:
 
 def _unit(rows: Array) -> Array:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def seen(*centres: tuple[float, float], score: float = 0.95, looks: np.ndarray | None = None) -> Detections:
+    """People of 40 × 100 px at these centres."""
+    c = np.array(centres, float).reshape(-1, 2)
+    half = np.array([20, 50])
+    return Detections(np.concatenate([c - half, c + half], axis=1), np.full(len(c), score), looks)
+
+
+def follow(
+    tracker: CameraTracker, frames: Iterable[Detections], first: int = 0, fps: float = FPS
+) -> list[Tracks]:
+    """The tracker's results on frames in a row, from number ``first`` on."""
+    return [tracker.update(d, i / fps) for i, d in enumerate(frames, first)]
+
+
+def same(a: Tracks, b: Tracks, atol: float = 0.0) -> None:
+    """Assert that two results are equal, boxes and times to ``atol``."""
+    for name in ("track_id", "state", "detection_index"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    for name in ("xyxy", "score", "time_since_update"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=0, atol=atol)
+    assert (a.embedding is None) == (b.embedding is None)
+    if a.embedding is not None and b.embedding is not None:
+        np.testing.assert_array_equal(a.embedding, b.embedding)

@@ -1,48 +1,20 @@
-"""One camera's tracker: the life of tracks, what ends and bounds it, odd inputs, looks, saving and restoring."""
+"""One camera's tracker: the life of tracks, what ends and bounds it, odd inputs, scores and neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from track_scenes import Scene, View, play
+from track_scenes import FPS, NOBODY, Scene, follow, play, same, seen
 
 from mctrack.config import TrackConfig
 from mctrack.errors import ConfigError
-from mctrack.sinks.state import dump_state, load_state
 from mctrack.track.camera_tracker import CameraTracker
-from mctrack.types import Detections, Tracks, TrackState
+from mctrack.types import Detections, TrackState
 
 TENTATIVE, CONFIRMED, LOST = TrackState.TENTATIVE, TrackState.CONFIRMED, TrackState.LOST
-FPS = 10.0
 LOOKS = np.eye(4, dtype=np.float32)
-NOBODY = Detections.empty()
-
-
-def seen(*centres: tuple[float, float], score: float = 0.95, looks: np.ndarray | None = None) -> Detections:
-    """People of 40 × 100 px at these centres."""
-    c = np.array(centres, float).reshape(-1, 2)
-    half = np.array([20, 50])
-    return Detections(np.concatenate([c - half, c + half], axis=1), np.full(len(c), score), looks)
-
-
-def follow(
-    tracker: CameraTracker, frames: Iterable[Detections], first: int = 0, fps: float = FPS
-) -> list[Tracks]:
-    return [tracker.update(d, i / fps) for i, d in enumerate(frames, first)]
-
-
-def same(a: Tracks, b: Tracks, atol: float = 0.0) -> None:
-    for name in ("track_id", "state", "detection_index"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    for name in ("xyxy", "score", "time_since_update"):
-        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=0, atol=atol)
-    assert (a.embedding is None) == (b.embedding is None)
-    if a.embedding is not None and b.embedding is not None:
-        np.testing.assert_array_equal(a.embedding, b.embedding)
-
 
 # ---------------------------------------------------------------- life
 
@@ -278,189 +250,67 @@ def test_a_second_box_on_a_person_starts_no_track() -> None:
     assert tracker.update(apart, 0.5).track_id.tolist() == [1, 2]
 
 
+def test_the_better_of_two_equal_boxes_is_taken() -> None:
+    """Both 8 px beside a track that stands still, one to each side: only their scores differ."""
+    for scores, expected in (((0.7, 0.95), 1), ((0.95, 0.7), 0)):
+        tracker = CameraTracker(TrackConfig(crowd_sigma=0.0))
+        follow(tracker, [seen((100, 200))] * 6)
+        both = replace(seen((92, 200), (108, 200)), score=np.array(scores))
+        out = tracker.update(both, 0.6)
+        assert out.detection_index[out.track_id == 1].tolist() == [expected]
+
+
+def test_a_confirmed_track_goes_before_a_tentative_one() -> None:
+    """One detection right on a newcomer, but at the newcomer's extra cost the old track a little beside it has it."""
+    for extra, expected in ((0.0, 2), (0.6, 1)):
+        tracker = CameraTracker(TrackConfig(tentative_cost=extra, max_cost=2.0, duplicate_iou=2.0, crowd_sigma=0.0))
+        follow(tracker, [seen((100, 200))] * 6)
+        tracker.update(seen((100, 200), (110, 200)), 0.6)
+        out = tracker.update(seen((109, 200)), 0.7)
+        assert out.track_id[out.seen].tolist() == [expected]
+
+
+def test_the_gate_is_on_motion() -> None:
+    """15 px beside a track that stood still: inside the default gate, outside one of 0.5, though the boxes overlap."""
+    for gate, expected in ((30.0, [1]), (0.5, [1, 2])):
+        tracker = CameraTracker(TrackConfig(gate=gate, weight_motion=0.0, duplicate_iou=2.0))
+        follow(tracker, [seen((100, 200))] * 6)
+        assert tracker.update(seen((115, 200)), 0.6).track_id.tolist() == expected
+
+
+def test_what_was_seen_last_is_kept_for_the_way_back() -> None:
+    """The filter right after the last detection: follows while seen, stands still while the prediction coasts on."""
+    tracker = CameraTracker()
+    follow(tracker, [seen((100 + 6 * i, 200)) for i in range(8)])
+    table = tracker.active
+    np.testing.assert_array_equal(table.mean_seen, table.mean)
+    np.testing.assert_array_equal(table.cov_seen, table.cov)
+    mean, cov = table.mean.copy(), table.cov.copy()
+    follow(tracker, [NOBODY] * 3, 8)
+    np.testing.assert_array_equal(tracker.active.mean_seen, mean)
+    np.testing.assert_array_equal(tracker.active.cov_seen, cov)
+    assert tracker.active.mean[0, 0] > mean[0, 0] + 10
+
+
+def test_frame_interval_follows_a_slower_camera_slowly_and_a_faster_one_at_once() -> None:
+    """A stall must not pass for the frame rate: a tenth of the way per frame up, all of it down."""
+    tracker, time_s = CameraTracker(), 0.0
+    expected = 0.0
+    for dt in [0.1] * 5 + [0.2] * 40 + [0.05]:
+        time_s += dt
+        tracker.update(NOBODY, time_s)
+        if time_s > 0.15:  # the first frame has no interval
+            expected = dt if not expected else min(dt, 0.9 * expected + 0.1 * dt)
+        assert tracker.frame_s == pytest.approx(expected)
+        if dt == 0.2:
+            assert tracker.frame_s > 0.1
+            slow = tracker.frame_s
+    assert slow == pytest.approx(0.2, rel=0.02)
+    assert tracker.frame_s == pytest.approx(0.05)
+
+
 def test_people_who_cross_keep_their_ids() -> None:
     tracker = CameraTracker()
     frames = [seen((100 + 12 * i, 200), (580 - 12 * i, 230)) for i in range(40)]
     out = follow(tracker, frames)
     assert all(t.track_id[np.argsort(t.detection_index)].tolist() == [1, 2] for t in out)
-
-
-# ---------------------------------------------------------------- looks
-
-
-def test_embeddings_of_this_frame_come_out() -> None:
-    tracker = CameraTracker()
-    follow(tracker, [seen((100, 200), (400, 200), looks=LOOKS[:2])] * 4)
-    out = tracker.update(seen((400, 200), looks=LOOKS[1:2]), 0.4)
-    assert out.detection_index.tolist() == [-1, 0]
-    np.testing.assert_array_equal(out.embedding, [[0, 0, 0, 0], LOOKS[1]])
-
-
-def test_nan_embeddings_are_refused_and_zero_rows_mean_unknown() -> None:
-    with pytest.raises(ValueError, match="not finite"):
-        seen((100, 200), looks=np.full((1, 4), np.nan, np.float32))
-    tracker = CameraTracker()
-    follow(tracker, [seen((100, 200), looks=LOOKS[:1])] * 3)
-    out = follow(tracker, [seen((100, 200), looks=np.zeros((1, 4), np.float32))] * 3, 3)
-    assert out[-1].track_id.tolist() == [1]
-    np.testing.assert_allclose(tracker.active.embedding, LOOKS[:1], atol=1e-6)
-    assert tracker.active.weight[0] == pytest.approx(3 * 0.95)
-
-
-def test_running_look_by_hand() -> None:
-    """Two equally good crops count the same; the mean is put back to length 1."""
-    tracker = CameraTracker()
-    follow(tracker, [seen((100, 200), looks=LOOKS[:1]), seen((100, 200), looks=LOOKS[1:2])])
-    np.testing.assert_allclose(tracker.active.embedding[0], np.array([1, 1, 0, 0]) / np.sqrt(2), atol=1e-4)
-
-
-def test_embeddings_may_appear_change_and_vanish() -> None:
-    """First none, then 4 numbers, then 2 (another embedder after a restart), then none, then an empty array."""
-    tracker = CameraTracker()
-    wide = np.eye(2, dtype=np.float32)
-    empty = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 0), np.float32))
-    frames = [
-        *[seen((100, 200))] * 4, *[seen((100, 200), looks=LOOKS[:1])] * 3, *[seen((100, 200), looks=wide[:1])] * 3,
-        *[seen((100, 200))] * 2, empty, Detections(np.zeros((0, 4)), np.zeros(0), np.zeros((0, 2), np.float32)),
-        seen((100, 200), looks=wide[:1]),
-    ]  # fmt: skip
-    out = follow(tracker, frames)
-    assert [t.track_id.tolist() for t in out] == [[1]] * len(frames)
-    assert out[3].embedding is None
-    assert [out[i].embedding.shape for i in (4, 7, 14)] == [(1, 4), (1, 2), (1, 2)]  # type: ignore[union-attr]
-    np.testing.assert_allclose(tracker.active.embedding, wide[:1])
-
-
-def test_looks_settle_what_motion_cannot() -> None:
-    """Two people meet and part again where nothing but their looks can tell who went where."""
-    looks = LOOKS[:2]
-    ways = [(300 - max(0, 10 - i) * 12, 300 + max(0, 10 - i) * 12) for i in range(11)]
-    ways += [(300, 300)] * 2
-    for crossed in (False, True):
-        tracker = CameraTracker(TrackConfig(crowd_sigma=0.0, duplicate_iou=2.0))
-        follow(tracker, [seen((a, 200), (b, 200), looks=looks) for a, b in ways])
-        k = len(ways)
-        for i in range(1, 12):
-            left, right = (300 - 8 * i, 200), (300 + 8 * i, 200)
-            out = tracker.update(seen(*((right, left) if crossed else (left, right)), looks=looks), (k + i) / FPS)
-        assert out.track_id[np.argsort(out.detection_index)].tolist() == [1, 2]
-
-
-def gone_and_back(away_s: float, **options: float) -> list[int]:
-    """IDs of one person before and after an absence; a stranger is there all the time."""
-    config = replace(TrackConfig(n_init=2, max_age_s=0.5), **options)  # type: ignore[arg-type]
-    tracker = CameraTracker(config)
-    there, alone = seen((100, 200), (800, 200), looks=LOOKS[:2]), seen((800, 200), looks=LOOKS[1:2])
-    before = follow(tracker, [there] * 5)[-1]
-    frames = round(away_s * FPS)
-    follow(tracker, [alone] * frames, 5)
-    after = tracker.update(seen((160, 210), (800, 200), looks=LOOKS[:2]), (5 + frames) / FPS)
-    return [int(t.track_id[t.detection_index == 0][0]) for t in (before, after)]
-
-
-def test_rebirth_through_the_tracker() -> None:
-    """Dormant after max_age_s, awake again by its look, removed after rebirth_s."""
-    assert gone_and_back(3.0) == [1, 1]
-    assert gone_and_back(3.0, rebirth_s=2.0) == [1, 3]
-    assert gone_and_back(3.0, rebirth_s=0.0) == [1, 3]
-    assert gone_and_back(3.0, rebirth_probability=1.1) == [1, 3]
-
-
-def test_a_reborn_track_is_confirmed_and_at_the_new_place() -> None:
-    tracker = CameraTracker(TrackConfig(n_init=2, max_age_s=0.3))
-    follow(tracker, [seen((100, 200), looks=LOOKS[:1])] * 4 + [NOBODY] * 10)
-    assert tracker.dormant.track_id.tolist() == [1]
-    back = tracker.update(seen((300, 220), looks=LOOKS[:1]), 1.4)
-    assert (back.track_id.tolist(), back.state.tolist(), back.time_since_update.tolist()) == ([1], [CONFIRMED], [0.0])
-    np.testing.assert_allclose(back.xyxy, seen((300, 220)).xyxy, atol=1e-6)
-    assert len(tracker.dormant) == 0
-    assert tracker.active.born_s.tolist() == [0.0]
-
-
-def test_a_stranger_does_not_inherit() -> None:
-    tracker = CameraTracker(TrackConfig(n_init=2, max_age_s=0.3))
-    follow(tracker, [seen((100, 200), looks=LOOKS[:1])] * 4 + [NOBODY] * 10)
-    assert tracker.update(seen((110, 200), looks=LOOKS[3:]), 1.4).track_id.tolist() == [2]
-
-
-# ---------------------------------------------------------------- a camera that moves
-
-
-def moving_camera(warped: bool, consensus: bool) -> int:
-    """IDs used for five people nearby and three far off, while the picture jumps by a far one's width every second."""
-    tracker = CameraTracker(TrackConfig(consensus_motion=consensus))
-    offset, used = np.zeros(2), set()
-    for i in range(40):
-        jump = np.array([30.0, 20]) * (1 if i % 20 == 10 else -1) if i and i % 10 == 0 else np.zeros(2)
-        offset = offset + jump
-        centre = np.array([[150.0 * k + 2 * i, 200 + 40 * (k % 2)] for k in range(8)]) + offset
-        half = np.where(np.arange(8)[:, None] < 5, (40, 100), (12, 30))
-        people = Detections(np.concatenate([centre - half, centre + half], axis=1), np.full(8, 0.95))
-        warp = np.array([[1, 0, jump[0]], [0, 1, jump[1]]]) if warped else None
-        used |= set(tracker.update(people, i / FPS, warp).track_id.tolist())
-    return len(used)
-
-
-def test_camera_warp_and_consensus_carry_tracks_along() -> None:
-    """Consensus: those nearby still overlap themselves and show where the others have gone."""
-    assert moving_camera(warped=True, consensus=False) == 8
-    assert moving_camera(warped=False, consensus=True) == 8
-    assert moving_camera(warped=False, consensus=False) > 8
-
-
-def test_those_who_left_are_carried_along_too() -> None:
-    """The camera pans 900 px while a person is away: only from there can he have walked to where he comes back."""
-    tracker = CameraTracker(TrackConfig(n_init=2, max_age_s=0.3))
-    follow(tracker, [seen((1000, 200), looks=LOOKS[:1])] * 4 + [NOBODY] * 6)
-    for i in range(10, 19):
-        tracker.update(NOBODY, i / FPS, np.array([[1.0, 0, -100], [0, 1, 0]]))
-    np.testing.assert_allclose(tracker.dormant.box_seen, [[100, 200, 40, 100]])
-    assert tracker.update(seen((110, 200), looks=LOOKS[:1]), 1.9).track_id.tolist() == [1]
-
-
-# ---------------------------------------------------------------- motion models, state
-
-
-@pytest.mark.parametrize("scene", [Scene(steps=60, jolt_px=25, irregular=True), Scene(steps=60, dim=8, absence=0.5)])
-def test_filterpy_gives_the_same_tracks(scene: Scene) -> None:
-    kalman, filterpy = CameraTracker(), CameraTracker(TrackConfig(motion="filterpy"))
-    for view in play(scene, seed=2):
-        a = kalman.update(view.detections, view.time_s)
-        same(a, filterpy.update(view.detections, view.time_s), atol=1e-7)
-
-
-@pytest.mark.parametrize("motion", ["kalman", "filterpy"])
-@pytest.mark.parametrize("dim", [0, 8])
-def test_state_goes_on_exactly(dim: int, motion: str) -> None:
-    """Saved and restored midway, through bytes, the rest is identical to the bit."""
-    config = TrackConfig(motion=motion, max_age_s=0.4)
-    views: list[View] = list(play(Scene(people=8, steps=90, dim=dim, absence=0.8, irregular=True), seed=4))
-    whole = CameraTracker(config)
-    for view in views[:50]:
-        whole.update(view.detections, view.time_s)
-    assert not dim or len(whole.dormant)
-    saved = dump_state(whole.state())
-    resumed, plain = CameraTracker(config), CameraTracker(config)
-    resumed.restore(load_state(saved))
-    plain.restore(whole.state())
-    for view in views[50:]:
-        expected = whole.update(view.detections, view.time_s)
-        same(expected, resumed.update(view.detections, view.time_s))
-        same(expected, plain.update(view.detections, view.time_s))
-    assert dump_state(whole.state()) == dump_state(resumed.state())
-
-
-def test_state_of_a_fresh_tracker() -> None:
-    one, two = CameraTracker(), CameraTracker()
-    two.restore(load_state(dump_state(one.state())))
-    for view in play(Scene(steps=10), seed=0):
-        same(one.update(view.detections, view.time_s), two.update(view.detections, view.time_s))
-
-
-def test_a_saved_state_is_a_copy() -> None:
-    tracker = CameraTracker()
-    follow(tracker, [seen((100, 200))] * 4)
-    saved = tracker.state()
-    before = dump_state(saved)
-    follow(tracker, [seen((150, 200))] * 4, 4)
-    assert dump_state(saved) == before

@@ -7,6 +7,7 @@ import pytest
 
 from mctrack.config import TrackConfig
 from mctrack.track.consensus import MIN_TRACKS, consensus_shift
+from mctrack.track.cost import Pairs
 from mctrack.track.filterpy_model import FilterpyMotion
 from mctrack.track.kalman import KalmanMotion
 from mctrack.track.rebirth import Rebirth, generic_probability
@@ -208,6 +209,14 @@ def test_gate_rival_track() -> None:
     """Two people who left look like the one who comes."""
     assert wake(unit(turned(0.10), turned(0.14)), ONE) == []
     assert wake(unit(turned(0.10), turned(0.16)), ONE) == [[0, 0]]
+
+
+def test_without_a_margin_only_mutual_favourites_come_back() -> None:
+    """Both tracks look most like detection 0, and it like track 0: neither is left to take detection 1 instead."""
+    rebirth = Rebirth(TrackConfig(rebirth_margin=0.0))
+    pairs = Pairs(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.zeros(4))
+    clear = rebirth._clear(pairs, np.array([0.10, 0.20, 0.15, 0.30]), (2, 2))
+    assert clear.tolist() == [True, False, False, False]
 
 
 def test_a_rival_that_cannot_have_walked_here_is_none() -> None:
