@@ -47,7 +47,7 @@ def cases(data: Path, out: Path) -> list[Case]:
             f"--out {o}/split",
             f"mctrack run --cams {o}/split/left.mp4 {o}/split/right.mp4 --set 'video.offset_s={{right: 1.3}}' {yolox} "
             f"--no-video --out {o}/split/run",
-            f"mctrack eval --benchmark folder --root {o}/split --results {o}/split/run"), "report MC_IDF1"),
+            f"mctrack eval --benchmark folder --root {o}/split --results {o}/split/run"), ""),
         Case("sample clips, nothing fetched (embedded detector, histogram)", (
             f"mctrack run --cams videos/cam*.mp4 --out {o}/clips",
             f"mctrack eval --benchmark folder --root videos --results {o}/clips"), ""),
@@ -72,15 +72,17 @@ def measure(case: Case, scratch: Path) -> dict[str, float]:
     return {k: figures[k] for k in SHOWN if figures.get(k) is not None}
 
 
-def table(rows: list[tuple[Case, dict[str, float]]], data: Path) -> str:
-    """The Markdown: figures first, then the commands; the data folder is called DATA."""
-    lines = ["| what | " + " | ".join(SHOWN) + " | asked |", "|---" * (len(SHOWN) + 2) + "|"]
+def table(rows: list[tuple[Case, dict[str, float]]], data: Path, out: Path) -> str:
+    """The Markdown: figures first, then the commands; the folders are called DATA and OUT."""
+    lines = ["# What `mctrack run` reaches", "",
+             "Written by `python eval/reproduce.py`; all figures in %, IDSW as a count.", ""]
+    lines += ["| what | " + " | ".join(SHOWN) + " | goal |", "|---" * (len(SHOWN) + 2) + "|"]
     for case, figures in rows:
         cells = [_cell(k, figures.get(k)) for k in SHOWN]
         lines.append(f"| {case.title} | " + " | ".join(cells) + f" | {case.bar} |")
     lines.append("")
     for case, _ in rows:
-        commands = "\n".join(case.commands).replace(str(data), "DATA")
+        commands = "\n".join(case.commands).replace(str(data), "DATA").replace(str(out), "OUT")
         lines += [f"{case.title}:", "", "```", commands, "```", ""]
     return "\n".join(lines)
 
@@ -107,7 +109,7 @@ def main() -> None:
         print(case.title, {k: round(v, 4) for k, v in figures.items()}, flush=True)
         rows.append((case, figures))
     args.markdown.parent.mkdir(parents=True, exist_ok=True)
-    args.markdown.write_text(table(rows, args.data))
+    args.markdown.write_text(table(rows, args.data, args.out))
 
 
 if __name__ == "__main__":

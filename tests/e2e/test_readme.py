@@ -20,8 +20,8 @@ def commands() -> list[tuple[str, str]]:
     found = []
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
-        for line in re.findall(r"^(?: {4}|)(?:.*&& )?(mctrack .*)$", text, re.MULTILINE):
-            found.append((name, line.split(" #")[0].strip()))
+        lines = re.findall(r"^(?: {4}|)(?:.*&& )?(mctrack .*)$", text, re.MULTILINE)
+        found += [(name, line.split(" #")[0].strip()) for line in lines]
     return found
 
 
