@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mctrack.errors import SourceError
+
 CODEC_AND_NETWORKS = ("decode", "encode", "detect", "embed")
 T = TypeVar("T")
 
@@ -66,6 +68,32 @@ class Meter:
     def encoder(self, make: Callable[..., Any]) -> Callable[..., Any]:
         """The same maker of video files, with their writing counted."""
         return lambda path, size, fps: _Encoder(make, (path, size, fps), self)
+
+
+class MeteredSource:
+    """A source whose decoding is counted, and that ends quietly where it turns out to have no frame at all.
+
+    Attributes:
+        broken: why it has none; the other cameras go on.
+    """
+
+    def __init__(self, source: Any, meter: Meter) -> None:
+        self._source, self._meter = source, meter
+        self.broken: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        given = False
+        try:
+            for frame in self._meter.decoding(self._source, self._source.live):
+                given = True
+                yield frame
+        except SourceError as error:
+            if given:
+                raise
+            self.broken = str(error)
 
 
 class _Encoder:

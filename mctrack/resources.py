@@ -24,5 +24,6 @@ def preset(kind: str, name: str) -> Path:
     path = resource("configs", kind) / f"{name}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in resource("configs", kind).glob("*.yaml"))
-        raise ConfigError(f"no configuration file or preset '{name}'{suggest(name, known)}; presets: {', '.join(known)}")
+        hint = f"{suggest(name, known)}; presets: {', '.join(known)}"
+        raise ConfigError(f"no configuration file or preset '{name}'{hint}")
     return path

@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from mctrack.config import RunConfig, parse_config
 from mctrack.errors import ConfigError, OutputError, SourceError
+from mctrack.folder import STORE_FILE, begun
 from mctrack.video.spec import CameraSpec
 
 if TYPE_CHECKING:
     from mctrack.sinks.store import RunStore
 
-STORE_FILE = "run.db"
 FREE = (
     "quiet", "output.dir", "output.video", "output.video_height_px", "output.commit_s", "output.checkpoint_s",
     "video.queue",
 )  # fmt: skip
 """Keys that may differ on resume: they say where, how often and what to show, and change no track."""
-
-
-def begun(path: Path) -> bool:
-    """Whether a database holds a run: one that was killed while being made may hold nothing yet."""
-    if not path.exists() or path.stat().st_size == 0:
-        return False
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as db:
-            if not db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-                return False
-            return bool(db.execute("SELECT COUNT(*) FROM meta WHERE key = 'config_yaml'").fetchone()[0])
-    except sqlite3.Error:
-        return True  # whatever it is, it is not ours to overwrite; opening it tells more
 
 
 def stored_config(out: str | Path) -> RunConfig:

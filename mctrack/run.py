@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mctrack.config import RunConfig, to_yaml
-from mctrack.errors import ConfigError, MctrackError, OutputError, SourceError, redact
-from mctrack.meter import Meter, overhead
-from mctrack.resume import STORE_FILE, begun, check_same, check_unchanged, fingerprints, stored_config, to_keep
+from mctrack.errors import ConfigError, MctrackError, SourceError, redact
+from mctrack.folder import CONFIG_FILE, RUN_FILE, STORE_FILE, begun, choose_folder
+from mctrack.meter import Meter, MeteredSource, overhead
+from mctrack.resume import check_same, check_unchanged, fingerprints, stored_config, to_keep
 
 if TYPE_CHECKING:
     from mctrack.pipeline import LoopEnd, Stages
     from mctrack.sinks import Sink
     from mctrack.sinks.store import RunStore
-    from mctrack.types import Frame, Instant, InstantResult
+    from mctrack.types import Instant, InstantResult
     from mctrack.video.reader import VideoSource
 
 __all__ = ["RunSummary", "run", "stored_config"]
 
 Say = Callable[[str], None]
-CONFIG_FILE, RUN_FILE = "config.yaml", "run.json"
 
 
 @dataclass
@@ -104,7 +102,7 @@ class _Run:
         _check(self.config)
         self.specs = parse_cameras(self.config.cams)
         check_offsets(self.config.video, self.specs)
-        self.out = _out_folder(self.config, self.resume)
+        self.out = choose_folder(self.config, self.resume)
         with ExitStack() as stack:
             if self.resume:
                 store = self._reopen(stack)
@@ -120,7 +118,7 @@ class _Run:
 
     # ------------------------------------------------------------------ what a run needs
 
-    def _prepare(self, stack: ExitStack, store: RunStore | None) -> tuple[Stages, list[_Metered]]:
+    def _prepare(self, stack: ExitStack, store: RunStore | None) -> tuple[Stages, list[MeteredSource]]:
         """Load the models and open the cameras; when resuming, take up the saved state."""
         from mctrack.detect.build import build_detector
 
@@ -179,7 +177,7 @@ class _Run:
         return {"detector": self.facts["detector_class"], "reid": self.facts["reid"], **inputs,
                 "mctrack_version": versions().get("mctrack", "unknown")}
 
-    def _open(self, stack: ExitStack, images_from: Mapping[str, int]) -> list[_Metered]:
+    def _open(self, stack: ExitStack, images_from: Mapping[str, int]) -> list[MeteredSource]:
         """Open all cameras side by side; those that cannot be read are told and left out, unless none is left."""
         from mctrack.video.reader import open_source
 
@@ -190,12 +188,12 @@ class _Run:
                 pool.submit(open_source, s, self.config.video, images_from=images_from.get(s.name, 0), clock_zero=zero)
                 for s in specs
             ]
-        sources: list[_Metered] = []
+        sources: list[MeteredSource] = []
         stack.callback(_close_sources, sources)
         for spec, job in zip(specs, jobs, strict=True):
             error = job.exception()
             if error is None:
-                sources.append(_Metered(job.result(), self.meter))
+                sources.append(MeteredSource(job.result(), self.meter))
             elif isinstance(error, SourceError) and not self.resume:
                 self.failed[spec.name] = str(error)
                 self._warn(str(error))
@@ -204,9 +202,12 @@ class _Run:
             if spec.live and self.config.video.start:
                 self._warn(f"camera '{spec.name}' is live: --start does not apply to it")
         if not sources:
-            lines = list(self.failed.values())
-            raise SourceError(lines[0] if len(lines) == 1 else f"no camera can be read: {'; '.join(lines)}")
+            raise self._nothing_read()
         return sources
+
+    def _nothing_read(self) -> SourceError:
+        lines = list(self.failed.values())
+        return SourceError(lines[0] if len(lines) == 1 else f"no camera can be read: {'; '.join(lines)}")
 
     def _stages(self, detector: Any, embedder: Any) -> Stages:
         from mctrack.associate import ASSOCIATORS
@@ -225,7 +226,7 @@ class _Run:
 
     # ------------------------------------------------------------------ the database
 
-    def _create(self, sources: Sequence[_Metered], stack: ExitStack) -> RunStore:
+    def _create(self, sources: Sequence[MeteredSource], stack: ExitStack) -> RunStore:
         """Start the run's database, with what a resume needs to find."""
         from mctrack.sinks.files import write_text
         from mctrack.sinks.store import RunStore
@@ -242,7 +243,7 @@ class _Run:
         self._write_run_json("running", {})
         return store
 
-    def _infos(self, sources: Sequence[_Metered]) -> list[Any]:
+    def _infos(self, sources: Sequence[MeteredSource]) -> list[Any]:
         from mctrack.sinks.schema import CameraInfo
         from mctrack.video.cameras import shown_uri
 
@@ -267,7 +268,7 @@ class _Run:
 
     # ------------------------------------------------------------------ the run itself
 
-    def _process(self, sources: Sequence[_Metered], stages: Stages, store: RunStore) -> RunSummary:
+    def _process(self, sources: Sequence[MeteredSource], stages: Stages, store: RunStore) -> RunSummary:
         try:
             end = self._track(sources, stages, store)
         except MctrackError as error:
@@ -275,7 +276,7 @@ class _Run:
             raise
         return self._finish(sources, stages, store, "complete" if end.complete else "interrupted")
 
-    def _track(self, sources: Sequence[_Metered], stages: Stages, store: RunStore) -> LoopEnd:
+    def _track(self, sources: Sequence[MeteredSource], stages: Stages, store: RunStore) -> LoopEnd:
         from mctrack.pipeline import run_loop
         from mctrack.sinks.progress import ProgressSink
         from mctrack.video.sync import instants
@@ -292,13 +293,17 @@ class _Run:
         moments = instants(cast("Sequence[VideoSource]", sources), self.config.video)
         checkpoint = None if any(s.live for s in self.specs) else store.checkpoint
         try:
-            return run_loop(moments, stages, [store, *shows], checkpoint=checkpoint, replay=replay, skip=self.skip,
-                            checkpoint_s=self.config.output.checkpoint_s, stop=self.stop)
+            end = run_loop(moments, stages, [store, *shows], checkpoint=checkpoint, replay=replay, skip=self.skip,
+                           checkpoint_s=self.config.output.checkpoint_s, stop=self.stop)
         finally:
             for sink in shows:
                 sink.close()
+        self.failed |= {s.spec.name: s.broken for s in sources if s.broken is not None}
+        if len(self.failed) == len(self.specs):
+            raise self._nothing_read()
+        return end
 
-    def _video(self, sources: Sequence[_Metered]) -> _Optional | None:
+    def _video(self, sources: Sequence[MeteredSource]) -> _Optional | None:
         from mctrack.sinks.video import VideoSink
         from mctrack.video.writer import VideoWriter
 
@@ -308,7 +313,7 @@ class _Run:
                 self._warn(f"{folder} shows only what was drawn before the interruption (--no-video)")
             return None
         sink = VideoSink(folder, self._infos(sources), self.meter.encoder(VideoWriter),
-                         self.config.output.video_height_px, resume_instant=self.skip)
+                         self.config.output.video_height_px, mosaic=len(sources) > 1, resume_instant=self.skip)
 
         def lose(error: MctrackError) -> None:
             self.lost.append("video")
@@ -327,9 +332,12 @@ class _Run:
             with suppress(MctrackError):
                 job()
 
-    def _finish(self, sources: Sequence[_Metered], stages: Stages, store: RunStore, status: str) -> RunSummary:
+    def _finish(self, sources: Sequence[MeteredSource], stages: Stages, store: RunStore, status: str) -> RunSummary:
+        for source in sources:
+            if source.broken is not None:
+                self._warn(source.broken)
         store.flush()
-        reports = [s.report() for s in sources]
+        reports = [s.report() for s in sources if s.broken is None]
         for report in reports:
             for line in report.warnings:
                 self._warn(f"{report.camera}: {line}")
@@ -339,11 +347,12 @@ class _Run:
             store.warn(line)
         store.set_meta("status", status)
         store.flush()
-        cut = [r.camera for r, s in zip(reports, sources, strict=True) if not (r.complete or s.spec.live)]
+        live = {s.name for s in self.specs if s.live}
+        cut = [r.camera for r in reports if not r.complete and r.camera not in live]
         summary = RunSummary(
             self.out, status, store.counts(), time.monotonic() - self.began_s, self.warnings, self.failed,
             cut if status == "complete" else [], self.lost,
-            status != "complete" and not any(s.live for s in self.specs),
+            status != "complete" and not live,
         )
         seconds = {**stages.seconds, **(self.video.seconds if self.video else {}), **store.seconds,
                    "decode": self.meter.decode_s}
@@ -381,19 +390,6 @@ class _Run:
         if line not in self.warnings:
             self.warnings.append(line)
             self.say(f"warning: {line}")
-
-
-class _Metered:
-    """A source whose decoding is counted."""
-
-    def __init__(self, source: VideoSource, meter: Meter) -> None:
-        self._source, self._meter = source, meter
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._meter.decoding(self._source, self._source.live)
 
 
 class _Optional:
@@ -441,7 +437,7 @@ def _check(config: RunConfig) -> None:
             raise ConfigError(f"output.{key} is {value}; expected {expected}")
 
 
-def _close_sources(sources: Sequence[_Metered]) -> None:
+def _close_sources(sources: Sequence[MeteredSource]) -> None:
     """Close all side by side: each live camera may take a moment."""
     closers = [threading.Thread(target=s.close, daemon=True) for s in sources]
     for closer in closers:
@@ -449,30 +445,3 @@ def _close_sources(sources: Sequence[_Metered]) -> None:
     due_s = time.monotonic() + 1.0
     for closer in closers:
         closer.join(max(due_s - time.monotonic(), 0.0))
-
-
-def _out_folder(config: RunConfig, resume: bool) -> Path:
-    """The results' folder; a new run gets a new one."""
-    if resume:
-        if config.output.dir is None:
-            raise ConfigError("--resume needs --out DIR, the folder of the run to go on with")
-        return Path(config.output.dir)
-    out = Path(config.output.dir) if config.output.dir else _fresh(Path("runs"))
-    if begun(out / STORE_FILE):
-        raise OutputError(f"{out} already holds a run: go on with --resume, or give another --out")
-    there = next(p for p in (out, *out.absolute().parents) if p.exists())
-    if not there.is_dir():
-        raise OutputError(f"{out} cannot be made: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OutputError(f"{out} cannot be written: no permission for {there}")
-    return out
-
-
-def _fresh(base: Path) -> Path:
-    """``runs/<time>``, with a number behind where two runs start in one second."""
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    out, n = base / stamp, 1
-    while out.exists():
-        n += 1
-        out = base / f"{stamp}_{n}"
-    return out

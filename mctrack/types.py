@@ -71,7 +71,7 @@ class Instant:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """People found in one frame: ``xyxy`` (n, 4) pixels, ``score`` (n,) in 0…1, ``embedding`` (n, d) unit rows or None."""
+    """People in one frame: ``xyxy`` (n, 4) pixels, ``score`` (n,) in 0…1, ``embedding`` (n, d) unit rows or None."""
 
     xyxy: FloatArray
     score: FloatArray

@@ -183,6 +183,8 @@ def _tell_results(summary: RunSummary) -> None:
     if (out / "video" / "mosaic.mp4").exists():
         click.echo("  video/mosaic.mp4   all cameras, with IDs: open it in a browser or player; "
                    "one file per camera beside it")
+    elif videos := sorted((out / "video").glob("*.mp4")):
+        click.echo(f"  video/{videos[0].name}   the camera, with IDs: open it in a browser or player")
     click.echo("  identities.json    who was in which camera when, and why each link was made")
     click.echo("  tracks.csv         every box; tracks/<camera>.txt holds the same as MOTChallenge text")
     click.echo("  run.db             everything, as SQLite; run.json: configuration, timing, warnings")

@@ -198,7 +198,8 @@ def _strip(width: int, style: Style, name: str, now: str, counts: tuple[int, int
     bar = np.full((style.strip_px, width, 3), DARK, np.uint8)
     margin = round(style.text_px * 0.6)
     people = f"{counts[0]} {'person' if counts[0] == 1 else 'people'}"
-    wordings = f"{people} now, {counts[1]} identities so far", f"{people}, {counts[1]} IDs", f"{counts[0]}/{counts[1]}"
+    so_far = f"{counts[1]} {'identity' if counts[1] == 1 else 'identities'} so far"
+    wordings = f"{people} now, {so_far}", f"{people}, {counts[1]} IDs", f"{counts[0]}/{counts[1]}"
     for right in (*wordings, ""):
         room = width - 4 * margin - text_width(now, style) - text_width(right, style) - margin
         if room >= min(text_width(name, style), width // 4):

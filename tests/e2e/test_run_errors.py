@@ -118,6 +118,20 @@ def test_one_bad_camera_among_several(clip: Path, tmp_path: Path) -> None:
     assert results(alone) == results(out)
 
 
+def test_a_camera_that_turns_out_to_have_no_frame(clip: Path, tmp_path: Path) -> None:
+    """An mkv does not count its frames: only reading it shows that the start is beyond its end."""
+    short, out = walk_past(tmp_path, "short", frames=8, ending="mkv"), tmp_path / "out"
+    done = typed("--cams", clip, short, "--start", "10", "--out", out)
+    assert done.returncode == 2
+    assert done.stderr.count("it has 8 frames, so start=10 is beyond its end") == 1
+    assert "error: camera 'short' could not be read" in done.stderr
+    found = json.loads((out / "run.json").read_text())
+    assert (found["status"], list(found["failed"]), found["counts"]["frames"]) == ("complete", ["short"], 20)
+    alone = typed("--cams", short, "--start", "10", "--out", tmp_path / "alone", "--quiet")
+    assert alone.returncode == 2
+    assert "beyond its end" in one_line(alone.stderr)
+
+
 def test_every_camera_is_bad(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     done = typed("--cams", _headless(tmp_path), _text(tmp_path / "x"), "--out", tmp_path / "out", "--quiet")
@@ -201,6 +215,12 @@ def test_output_folders_that_cannot_be_used(clip: Path, tmp_path: Path) -> None:
         done = typed("--cams", clip, "--out", place)
         assert done.returncode == 2
         assert str(place) in one_line(done.stderr)
+
+
+def test_a_device_that_nothing_can_use(clip: Path, tmp_path: Path) -> None:
+    done = typed("--cams", clip, "--out", tmp_path / "out", "--device", "cuda", "--max-frames", "1", "--no-video")
+    assert done.returncode == 0
+    assert "warning: --device cuda: neither this detector nor this embedder can use it" in done.stderr
 
 
 def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:

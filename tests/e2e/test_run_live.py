@@ -52,10 +52,11 @@ def test_a_stream_that_ends_and_a_file_beside_it(recording: Path, tmp_path: Path
 def test_a_stream_is_taken_up_again(recording: Path, tmp_path: Path) -> None:
     with live_camera(recording, 1.0) as (port, viewers):
         done = typed("--cams", f"http://127.0.0.1:{port}/live.ts", "--out", tmp_path / "out", "--no-video",
-                     "--max-frames", "100", "--set", "video.timeout_s=1")
+                     "--max-frames", "100", "--start", "5", "--set", "video.timeout_s=1")
     assert done.returncode == 0, done.stderr
     assert len(viewers) >= 2
     assert "connected again" in done.stderr
+    assert "is live: --start does not apply to it" in done.stderr
     assert 75 < run_json(tmp_path / "out")["counts"]["frames"] <= 100  # type: ignore[index]
 
 

@@ -19,7 +19,8 @@ from run_scene import command, environment, mctrack_run, one_line, results, type
 
 from mctrack.config import OutputConfig, RunConfig, load_config
 from mctrack.errors import MctrackError
-from mctrack.resume import begun, stored_config
+from mctrack.folder import begun
+from mctrack.resume import stored_config
 from mctrack.run import run
 
 A_FRAMES, B_FRAMES = 66, 44
@@ -145,6 +146,9 @@ def test_a_kill_loses_less_than_a_second_of_tracks_and_two_of_video(scene: Path,
                   "--set", f"detect.options.log={log}")
     child = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
     wait_for_lines(log, 50, child)
+    busy = typed("--resume", "--out", out)
+    assert busy.returncode == 2
+    assert "another mctrack is writing" in one_line(busy.stderr)
     child.kill()
     killed_s = time.monotonic()
     child.wait(30)
