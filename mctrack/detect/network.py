@@ -49,8 +49,7 @@ def detect_frames(
 
 def rectangle(size: Size, side: int, stride: int) -> Size:
     """The smallest input that holds a picture whose longer side is ``side``: no compute spent on a grey border."""
-    ratio = side / max(size)
-    width, height = (max(-(-round(v * ratio) // stride), 1) * stride for v in size)
+    width, height = (-(-v * side // (max(size) * stride)) * stride for v in size)  # rounded up, in whole numbers
     return min(width, side), min(height, side)
 
 
