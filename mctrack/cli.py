@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -59,6 +60,8 @@ def cli() -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Entry point: a user's mistake ends in one line and exit code 2."""
+    if argv is None:
+        _occupy_standard_streams()
     code = _run(argv)
     # A network or a name lookup cannot be interrupted, and tearing Python down under it may crash: all is written.
     # Not where another program called us: it is not ours to end.
@@ -67,6 +70,15 @@ def main(argv: list[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _occupy_standard_streams() -> None:
+    """Where a caller closed stdout or stderr, the next file opened (the database!) would take its number, and text."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _run(argv: list[str] | None) -> int:
@@ -89,13 +101,21 @@ def _run(argv: list[str] | None) -> int:
         # the reader of our output has gone (| head); nothing to tell, and nobody to tell it to
         sys.stderr.close()
         os._exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            return _bug()
+        return _failed(f"{error.filename or 'output'} cannot be written: {error.strerror}")
     except Exception:
-        import traceback
-
-        click.echo(redact(traceback.format_exc()), err=True)
-        click.echo("This is a bug in mctrack, please report it with the lines above.", err=True)
-        return 1
+        return _bug()
     return 0
+
+
+def _bug() -> int:
+    import traceback
+
+    click.echo(redact(traceback.format_exc()), err=True)
+    click.echo("This is a bug in mctrack, please report it with the lines above.", err=True)
+    return 1
 
 
 def _failed(message: str) -> int:

@@ -271,35 +271,13 @@ def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Generator[T,
 
     Ends early once ``stop`` is set, without waiting for an item in the making.
     """
-    ready: queue.Queue[object] = queue.Queue(limit)
-    closed = threading.Event()
-
-    def put(item: object) -> bool:
-        while not closed.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for item in items:
-                if not put(item):
-                    break
-            put(_END)
-        except BaseException as error:
-            put(error)
-        finally:
-            getattr(items, "close", lambda: None)()
-
-    thread = threading.Thread(target=work, name="perceive", daemon=True)
+    worker = _Worker(items, limit)
+    thread = threading.Thread(target=worker.work, name="perceive", daemon=True)
     thread.start()
     try:
         while True:
             try:
-                item = ready.get(timeout=0.1)
+                item = worker.ready.get(timeout=0.1)
             except queue.Empty:
                 if stop.is_set():
                     return
@@ -310,5 +288,35 @@ def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Generator[T,
                 raise item
             yield item  # type: ignore[misc]
     finally:
-        closed.set()
+        worker.closed.set()
         thread.join(1.0)
+
+
+class _Worker:
+    """Fills a bounded queue from an iterator, until that ends, fails, or nobody wants more."""
+
+    def __init__(self, items: Iterator[object], limit: int) -> None:
+        self.ready: queue.Queue[object] = queue.Queue(limit)
+        self.closed = threading.Event()
+        self._items = items
+
+    def work(self) -> None:
+        """The thread; what ends it is the last thing in the queue."""
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+            self._put(_END)
+        except BaseException as error:
+            self._put(error)
+        finally:
+            getattr(self._items, "close", lambda: None)()
+
+    def _put(self, item: object) -> bool:
+        while not self.closed.is_set():
+            try:
+                self.ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -281,7 +282,8 @@ class _Run:
         from mctrack.sinks.progress import ProgressSink
         from mctrack.video.sync import instants
 
-        progress = ProgressSink({s.spec.name: s.frame_count for s in sources}, self.config.quiet)
+        unseen = self.config.quiet or sys.stderr is None
+        progress = ProgressSink({s.spec.name: s.frame_count for s in sources}, unseen)
         self.video = self._video(sources)
         shows: list[Sink] = [s for s in (self.video, progress) if s is not None]
 

@@ -223,6 +223,20 @@ def test_a_device_that_nothing_can_use(clip: Path, tmp_path: Path) -> None:
     assert "warning: --device cuda: neither this detector nor this embedder can use it" in done.stderr
 
 
+def test_nobody_listens(clip: Path, tmp_path: Path) -> None:
+    """Started with stdout and stderr closed, as some services do; and with a stdout that is full."""
+    words = command("run", "--cams", clip, "--max-frames", "3", "--out")
+    for ending, code in (("1>&- 2>&-", 0), ("0<&- 1>&- 2>&-", 0), ("1>/dev/full", 2)):
+        out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
+        done = subprocess.run(["sh", "-c", f'"$@" {ending}', "sh", *words, str(out)], env=environment(),
+                              capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+        assert json.loads((out / "run.json").read_text())["status"] == "complete"
+        with closing(sqlite3.connect(out / "run.db")) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
 def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:
     run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "out"), video=False)))
     before = results(tmp_path / "out")

@@ -156,6 +156,9 @@ def test_the_end_says_where_results_are(typed: Typed, tmp_path: Path) -> None:
     assert "done: 2 people in 3 tracks, 40 frames" in call.out
     assert "results in 'my out'" in call.out
     assert "video/mosaic.mp4" in call.out
+    (tmp_path / "my out" / "video" / "mosaic.mp4").rename(tmp_path / "my out" / "video" / "cam1.mp4")
+    alone = typed("--cams", "a.mp4", act=lambda o: RunSummary(Path("my out"), "complete", COUNTS, 1.0))
+    assert "video/cam1.mp4" in alone.out
     assert "mctrack export 'my out' --format" in call.out
     assert "--resume" not in call.out
     assert call.err == ""
