@@ -347,7 +347,6 @@ class _Run:
             self._export(store)
         for line in self.warnings:
             store.warn(line)
-        store.set_meta("status", status)
         store.flush()
         live = {s.name for s in self.specs if s.live}
         cut = [r.camera for r in reports if not r.complete and r.camera not in live]
@@ -365,6 +364,8 @@ class _Run:
             "overhead": overhead(seconds, self.meter.busy_s, wall_s, cpu_s),
             "cameras": [asdict(r) for r in reports], "incomplete": summary.incomplete, "lost": self.lost,
         })
+        # Last of all: whoever dies before this line is resumed from the last checkpoint, and writes every file again.
+        store.end(status)
         return summary
 
     def _export(self, store: RunStore) -> None:

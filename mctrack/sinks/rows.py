@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mctrack.sinks.files import plain
@@ -119,6 +120,17 @@ class RowWriter:
         if self._db.in_transaction:
             self._db.execute("COMMIT")
         self._changed.clear()
+
+    def end(self, status: str) -> None:
+        """Set the status; a complete run is not resumed, so its checkpoint and the room it took go."""
+        self.set_meta("status", status)
+        if status == "complete":
+            self._db.execute("DELETE FROM checkpoint")
+        self.commit()
+        free, pages = (self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("freelist_count", "page_count"))
+        if 2 * free > pages:
+            with suppress(sqlite3.OperationalError):  # it needs room beside the file: without it, the file stays large
+                self._db.execute("VACUUM")
 
     def rewind(self) -> tuple[int, bytes] | None:
         """Undo everything after the last checkpoint (everything, where there is none) and return it."""

@@ -118,6 +118,13 @@ class RunStore(StoreReader):
         found = self._writing().call(lambda writer: writer.rewind())
         return None if found is None else (found[0], load_state(found[1]))
 
+    def end(self, status: str) -> None:
+        """Set the run's ``status`` for good; after ``complete`` there is nothing to resume, and the checkpoint goes.
+
+        Returns when that is durable.
+        """
+        self._writing().call(lambda writer: writer.end(redact(status)))
+
     @property
     def seconds(self) -> dict[str, float]:
         """``store``: CPU seconds the writer thread has taken."""

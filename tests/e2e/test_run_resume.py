@@ -243,6 +243,29 @@ def test_other_configurations_resume_as_well(scene: Path, tmp_path: Path, crash:
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+def test_killed_at_its_very_end(
+    scene: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All results stand, the database does not know it yet: resuming writes them again and knows it then."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("mctrack.sinks.store.RunStore.end", _die)
+        with pytest.raises(KeyboardInterrupt):
+            run(configured(scene, out))
+    assert results(out) == whole
+    summary = run(stored_config(out), resume=True)
+    assert summary.status == "complete"
+    assert results(out) == whole
+    check_complete(out)
+    with closing(sqlite3.connect(out / "run.db")) as db:  # nothing is left to resume
+        assert db.execute("SELECT COUNT(*) FROM checkpoint").fetchone() == (0,)
+        assert db.execute("SELECT value FROM meta WHERE key = 'status'").fetchone() == ("complete",)
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_without_video_pictures_that_are_done_are_not_made_again(
     scene: Path, whole: dict[str, bytes], tmp_path: Path, crash: Crash, monkeypatch: pytest.MonkeyPatch
 ) -> None:
