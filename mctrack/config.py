@@ -71,6 +71,10 @@ class ReidConfig:
 class TrackConfig:
     """One camera's tracker. Times in seconds, lengths in box heights."""
 
+    method: str = "fused"
+    """``fused`` (the keys below), ``motdt`` (Long et al. 2018; its numbers go into ``options``)."""
+    options: dict[str, float] = field(default_factory=dict)
+    """Numbers of a method that has its own, e.g. ``{appearance: 0.5}`` for ``motdt``."""
     motion: str = "kalman"
     """Motion model: ``kalman`` (batched) or ``filterpy``."""
     noise: dict[str, float] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from mctrack.detect import Detector
 from mctrack.embed.crops import crop_quality
 from mctrack.meter import Meter
 from mctrack.sinks import Sink
-from mctrack.track.camera_tracker import CameraTracker
+from mctrack.track import Tracker
 from mctrack.types import Detections, FloatArray, Frame, Instant, InstantResult, State
 
 AHEAD = 4
@@ -71,7 +71,7 @@ class Stages:
 
     detector: Detector
     embedder: FrameEmbedder | None
-    trackers: Mapping[str, CameraTracker]
+    trackers: Mapping[str, Tracker]
     associator: Associator
     motion: Mapping[str, MotionEstimator] = field(default_factory=dict)
     next_frame: dict[str, int] = field(default_factory=dict)

@@ -214,13 +214,14 @@ class _Run:
         from mctrack.associate import ASSOCIATORS
         from mctrack.pipeline import Stages
         from mctrack.registry import resolve
-        from mctrack.track.camera_tracker import CameraTracker
+        from mctrack.track import TRACKERS
         from mctrack.video.motion import CameraMotion
 
         names = [s.name for s in self.specs if s.name not in self.failed]
         probability = None if embedder is None else embedder.embedder.calibration.probability
         make = resolve("associator", self.config.associate.name, ASSOCIATORS)
-        trackers = {n: CameraTracker(self.config.track, probability) for n in names}
+        track = resolve("tracker", self.config.track.method, TRACKERS)
+        trackers = {n: track(self.config.track, probability) for n in names}
         motion = {n: CameraMotion() for n in names} if self.config.track.camera_motion else {}
         associator = make(self.config.associate, names, probability)
         return Stages(detector, embedder, trackers, associator, motion, meter=self.meter)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mctrack import boxes
 from mctrack.config import TrackConfig
+from mctrack.errors import ConfigError
 from mctrack.registry import resolve
 from mctrack.track.assign import assign
 from mctrack.track.consensus import consensus_shift
@@ -61,8 +62,14 @@ class CameraTracker:
     """
 
     def __init__(self, config: TrackConfig | None = None, probability: Probability | None = None) -> None:
-        """Probability is the embedder's calibration: cosine distance → probability of the same person."""
+        """Probability is the embedder's calibration: cosine distance → probability of the same person.
+
+        Raises:
+            ConfigError: options, of which this method has none.
+        """
         self.config = config or TrackConfig()
+        if self.config.options:
+            raise ConfigError(f"track.options: '{next(iter(self.config.options))}' is for other methods than 'fused'")
         noise = MotionNoise(**self.config.noise)
         self.motion: MotionModel = resolve("motion model", self.config.motion, MOTION_MODELS)(noise)
         self.rebirth = Rebirth(self.config, probability or generic_probability)

@@ -52,7 +52,7 @@ def test_the_default_preset_explains_its_keys() -> None:
 
 
 def test_there_is_a_preset_for_every_name_and_no_other() -> None:
-    wanted = {f"{kind}-{name}" for kind, table in KINDS.items() for name in table} | {"default"}
+    wanted = {f"{kind}-{name}" for kind, table in KINDS.items() for name in table} | {"default", "motdt"}
     assert {p.stem for p in FOLDER.glob("*.yaml")} == wanted
 
 
