@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "mctrack.commands.export:export_command",
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
+    "train-detector": "mctrack.commands.train_detector:train_detector_command",
 }
 
 
