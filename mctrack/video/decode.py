@@ -104,6 +104,7 @@ class Decoder:
 
     Attributes:
         damaged: packets that could not be read or decoded.
+        tries: how many of these were the last reads of all, failing in a row: no packets, but the end of the data.
         partial: packets that lack a part, and give a picture with traces of the one before.
         unshown: packets that are no frame by the container's own word (edit lists, empty packets).
         failure: why reading ended before the end of the data, if it did.
@@ -115,6 +116,7 @@ class Decoder:
         self._stopped = stopped
         self._alive_s = 0.0
         self.damaged = 0
+        self.tries = 0
         self.partial = 0
         self.unshown = 0
         self.failure: str | None = None
@@ -146,6 +148,7 @@ class Decoder:
                 packet = next(packets, None)
             except Exception as error:
                 self.damaged += 1
+                self.tries += 1
                 self.failure = reason(error)
                 failures = _DEMUX_FAILURES if isinstance(error, ExitError) else failures + 1
                 packets = self._container.demux(self._stream)
@@ -153,6 +156,7 @@ class Decoder:
             if packet is None:
                 self.failure = None
                 return
+            self.tries = 0
             if packet.size == 0 and (packet.dts is not None or packet.pts is not None):
                 # An AVI's empty chunk: the decoder would take it for the end of the stream.
                 self.unshown += 1

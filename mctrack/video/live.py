@@ -202,7 +202,7 @@ class LiveSource(BaseSource):
         except StalledError:
             return "no frame for 10 s"
         finally:
-            self._damaged += decoder.damaged + decoder.partial
+            self._damaged += decoder.damaged + decoder.partial - decoder.tries
         return decoder.failure
 
     def _push(self, raw: Any, stream: Any, time_s: float) -> None:

@@ -148,3 +148,24 @@ def test_a_source_whose_every_read_fails_ends() -> None:
     assert list(decoder.frames()) == []
     assert decoder.failure == "input/output error"
     assert decoder.damaged > 1
+    assert decoder.tries == decoder.damaged
+
+
+class Interrupted(Packets):
+    """Every third read fails; after nine packets they all do."""
+
+    reads = 0
+
+    def demux(self, stream: object) -> Iterator[SimpleNamespace]:
+        while True:
+            self.reads += 1
+            if self.reads > 9 or self.reads % 3 == 0:
+                raise OSError(5, "Input/output error")
+            yield SimpleNamespace(size=10, pts=self.reads, dts=self.reads, is_discard=False, is_corrupt=False)
+
+
+def test_reads_that_fail_at_the_end_are_told_from_damage_on_the_way() -> None:
+    source = Interrupted()
+    decoder = Decoder(source, source, lambda: False)
+    assert list(decoder.frames()) == []
+    assert decoder.damaged - decoder.tries == 2  # reads 3 and 6; the ninth begins the end
