@@ -16,6 +16,7 @@ from mctrack.errors import MctrackError, redact
 COMMANDS = {
     "run": "mctrack.commands.run:run_command",
     "export": "mctrack.commands.export:export_command",
+    "refine": "mctrack.commands.refine:refine_command",
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
     "train-detector": "mctrack.commands.train_detector:train_detector_command",

@@ -29,7 +29,7 @@ GROUND = {"errors", "types", "boxes", "config", "registry", "resources"}
 ROOMS = {"video", "track", "geometry", "associate", "evaluation", "sinks", "synth"}
 PLUGGED = {"detect", "embed"}
 LOOP = {"pipeline"}
-CALLS = {"run", "resume", "folder"}
+CALLS = {"run", "resume", "folder", "refinement"}
 FRONT = {"cli", "commands", "__main__"}
 LEAVES = {"meter", "commented"}
 """Small helpers that know the ground floor at most."""
@@ -53,7 +53,7 @@ TRAINING = "mctrack.detect.training."
 """Loaded only by who trains; may need torch to be imported at all."""
 TORCH = {"mctrack.detect.yolo", "mctrack.detect.torchvision", "mctrack.detect.torch_tools"} | {
     f"mctrack.detect.training.{name}" for name in ("network", "loss", "train", "export")
-} | {"mctrack.commands.train_detector"}
+} | {f"mctrack.commands.{name}" for name in ("train_detector", "train_reid", "tune_reid")}
 HEAVY = ("torch", "torchvision", "ultralytics", "cv2", "av", "numpy", "scipy", "onnxruntime", "omegaconf", "rich")
 
 
