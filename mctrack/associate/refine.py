@@ -48,7 +48,7 @@ class RefineOptions:
     near_odds: float = 3.0
     speed: float = 4.0
     apart_share: float = 0.05
-    apart_odds: float = 4.0
+    apart_odds: float = 6.0
     rounds: int = 10
 
 

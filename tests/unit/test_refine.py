@@ -67,8 +67,9 @@ def test_people_who_return_and_people_who_were_mixed_up_are_put_right() -> None:
         for j in range(6):
             same = bool((pieces.look[i] @ pieces.look[j]) > 0.5)
             assert (found[i] == found[j]) == same
-    assert found[1] == 2  # held for twenty seconds
-    assert found[0] in (1, 3, 4)
+    assert found[[1, 3]].tolist() == [1, 1]  # held for eleven seconds: more than anybody else held it
+    assert found[4] == 2
+    assert found[0] in (3, 4)
 
 
 def test_two_at_one_time_in_one_camera_are_two_however_alike() -> None:
