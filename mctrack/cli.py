@@ -19,6 +19,7 @@ COMMANDS = {
     "refine": "mctrack.commands.refine:refine_command",
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
+    "export-reid": "mctrack.commands.export_reid:export_reid_command",
     "train-detector": "mctrack.commands.train_detector:train_detector_command",
 }
 

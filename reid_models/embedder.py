@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from reid_models.calibration import Calibration
 from reid_models.errors import ReidError
+from reid_models.shipped import shipped_names
 
 EMBEDDERS = {
     "histogram": "reid_models.histogram:HistogramEmbedder",
-}
-"""Name → ``module:Class``; each is called as ``Class(device=...)``. A path to an ``.onnx`` file is an embedder too."""
+} | {name: f"reid_models.shipped:{name}" for name in shipped_names()}
+"""Name → ``module:Class``; each is called as ``Class(device=...)``. The path of an ``.onnx`` file, or of a
+``.safetensors`` file of ours, is an embedder too."""
 
 
 class Embedder(Protocol):
@@ -45,8 +47,8 @@ def load(name_or_path: str | Path, device: str = "auto") -> Embedder:
     """Return an embedder.
 
     Args:
-        name_or_path: a key of :data:`EMBEDDERS`, a path to an ``.onnx`` file, or ``package.module:Class`` for a
-            third party's, called as ``Class(device=...)``.
+        name_or_path: a key of :data:`EMBEDDERS`, a path to an ``.onnx`` file or to a ``.safetensors`` file that our
+            training wrote, or ``package.module:Class`` for a third party's, called as ``Class(device=...)``.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
@@ -59,6 +61,10 @@ def load(name_or_path: str | Path, device: str = "auto") -> Embedder:
         from reid_models.onnx import OnnxEmbedder
 
         return OnnxEmbedder(text, device)
+    if text.lower().endswith(".safetensors"):
+        from reid_models.torch_embedder import load_trained
+
+        return load_trained(text, device)
     target = EMBEDDERS.get(text, text if ":" in text else None)
     if target is None:
         raise ReidError(_unknown(text))
@@ -77,7 +83,8 @@ def _resolve(name: str, target: str) -> Any:
 
 def _unknown(name: str) -> str:
     if Path(name).exists():
-        return f"embedder {name}: only .onnx files can be loaded; export the model to ONNX"
+        return f"embedder {name}: only .onnx files and our own .safetensors can be loaded; export the model to ONNX"
     near = get_close_matches(name, EMBEDDERS, n=1, cutoff=0.5)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
-    return f"unknown embedder '{name}'{hint}; known: {', '.join(EMBEDDERS)}, or the path of an .onnx file"
+    known = ", ".join(EMBEDDERS)
+    return f"unknown embedder '{name}'{hint}; known: {known}, or the path of an .onnx or .safetensors file"

@@ -2,7 +2,8 @@
 
 What the file does not say is assumed: 256 × 128 pixels where the input's size is open, RGB, values 0…1 shifted and
 scaled by ImageNet's statistics. A JSON object says otherwise, next to the file (``name.json``) or in the model's
-metadata under ``reid_models``; keys and defaults are those of :class:`InputOptions`.
+metadata under ``reid_models``; keys and defaults are those of :class:`InputOptions`. Networks that
+:mod:`reid_models.export` made also carry the card of their weights (:mod:`reid_models.card`), with their calibration.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_models.calibration import Calibration
-from reid_models.crops import check_crops
+from reid_models.card import ONNX_KEY, card_calibration, first_line, is_card, parse_card
+from reid_models.crops import check_crops, resize_crop
 from reid_models.errors import ReidError
 
 _METADATA_KEY = "reid_models"
@@ -34,6 +36,7 @@ class InputOptions:
         colour: ``rgb`` or ``bgr``.
         scale: pixel values are multiplied by it first.
         mean, std: then shifted and divided, in the order of ``colour``.
+        resize: ``bilinear``, or ``area``: averaged where a crop shrinks.
         name, description: for the user.
     """
 
@@ -43,6 +46,7 @@ class InputOptions:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    resize: str = "bilinear"
     name: str = ""
     description: str = ""
 
@@ -50,23 +54,27 @@ class InputOptions:
 class OnnxEmbedder:
     """A network from an ONNX file; see the module's text.
 
-    Its calibration is read from ``name.calibration.json`` beside the file; without one a generic calibration
-    stands in, and the description says so.
+    Its calibration is read from ``name.calibration.json`` beside the file, or from the card of its weights; without
+    either a generic calibration stands in, and the description says so.
     """
 
-    def __init__(self, path: str | Path, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, path: str | Path, device: str = "auto", threads: int = 0, *, network: bytes | None = None,
+                 card: Mapping[str, Any] | None = None) -> None:
         """Load the network and try it once.
 
         Args:
             path: the ``.onnx`` file.
             device: ``auto`` (a GPU where this ONNX Runtime has one), ``cpu`` or ``cuda``.
             threads: threads of a run on the CPU; 0 for one per core.
+            network: what the file holds, where it has been read or is made of ``path``.
+            card: of the weights, where it is known; otherwise from ``name.json`` or the network's metadata.
 
         Raises:
             ReidError: the file cannot be read, is not ONNX, or holds another kind of network.
         """
         self.path = Path(path)
-        self._session = _session(self.path, device, threads)
+        self._session = _session(self.path, device, threads, network)
+        self._card = card
         self._input = self._session.get_inputs()[0]
         self._check_input()
         given = _read_options(self.path, self._session)
@@ -82,6 +90,11 @@ class OnnxEmbedder:
         what = self.options.description or "network from an ONNX file"
         note = "; generic calibration, not measured for this network" if self.calibration.generic else ""
         self.description = f"{self.name} ({what}, {self.dim}-d, {self.device}{note})"
+
+    @property
+    def input_name(self) -> str:
+        """What the graph calls its input."""
+        return str(self._input.name)
 
     @property
     def device(self) -> str:
@@ -101,21 +114,25 @@ class OnnxEmbedder:
             raise ReidError(f"{self.path}: the network answered with rows of zeros or of values that are not finite")
         return rows / norm
 
-    def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        import cv2
-
+    def prepare(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
+        """(n, 3, height, width) or (n, height, width, 3): crops as the network wants them."""
         o = self.options
-        size = self._fixed_batch or len(crops)
-        batch = np.zeros((size, o.height, o.width, 3), np.float32)
-        for row, crop in zip(batch, crops, strict=False):
-            row[:] = cv2.resize(crop, (o.width, o.height), interpolation=cv2.INTER_LINEAR)
+        batch = np.zeros((len(crops), o.height, o.width, 3), np.float32)
+        for row, crop in zip(batch, crops, strict=True):
+            row[:] = resize_crop(crop, o.height, o.width, averaged=o.resize == "area")
         if o.colour == "rgb":
             batch = batch[..., ::-1]
         batch = (batch - self._shift) * self._factor
         if not self._channels_last:
             batch = batch.transpose(0, 3, 1, 2)
-        feed = {self._input.name: np.ascontiguousarray(batch, self._type)}
-        output = self._session.run([self._session.get_outputs()[0].name], feed)[0]
+        return np.ascontiguousarray(batch, self._type)
+
+    def _run(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        batch = self.prepare(crops)
+        size = self._fixed_batch or len(crops)
+        if len(batch) < size:
+            batch = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), self._type)])
+        output = self._session.run([self._session.get_outputs()[0].name], {self._input.name: batch})[0]
         return np.asarray(output, np.float32).reshape(size, -1)[: len(crops)]
 
     def _check_input(self) -> None:
@@ -141,7 +158,7 @@ class OnnxEmbedder:
         try:
             rows = self._run([grey])
         except Exception as error:  # ONNX Runtime has no common class for what can go wrong
-            raise ReidError(f"{self.path}: does not run on a picture: {_first_line(error)}") from error
+            raise ReidError(f"{self.path}: does not run on a picture: {first_line(error)}") from error
         # A detector's (1, 3549, 85) would pass as a very long vector otherwise.
         if len(shape) > 2 and any(side != 1 for side in shape[2:]):
             raise ReidError(f"{self.path}: output {shape}, expected one vector per picture: is this an embedder?")
@@ -149,13 +166,16 @@ class OnnxEmbedder:
 
     def _find_calibration(self) -> Calibration:
         beside = self.path.with_suffix(".calibration.json")
-        return Calibration.load(beside) if beside.exists() else Calibration.shipped("generic")
+        if beside.exists():
+            return Calibration.load(beside)
+        card = self._card or _read_card(self.path, self._session)
+        return (card_calibration(card, str(self.path)) if card else None) or Calibration.shipped("generic")
 
 
-def _session(path: Path, device: str, threads: int) -> Any:
+def _session(path: Path, device: str, threads: int, network: bytes | None) -> Any:
     import onnxruntime
 
-    if not path.is_file():
+    if network is None and not path.is_file():
         raise ReidError(f"{path}: no such file")
     available = onnxruntime.get_available_providers()
     if device == "cuda" and "CUDAExecutionProvider" not in available:
@@ -167,28 +187,47 @@ def _session(path: Path, device: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        return onnxruntime.InferenceSession(network or str(path), options, providers=wanted)
     except Exception as error:  # ONNX Runtime has no common class for what can go wrong
-        raise ReidError(f"{path}: not an ONNX network that can be loaded: {_first_line(error)}") from error
+        raise ReidError(f"{path}: not an ONNX network that can be loaded: {first_line(error)}") from error
 
 
 def _read_options(path: Path, session: Any) -> dict[str, Any]:
     """What the sidecar or, without one, the model's metadata says."""
-    beside = path.with_suffix(".json")
     text, where = session.get_modelmeta().custom_metadata_map.get(_METADATA_KEY), f"{path}: metadata '{_METADATA_KEY}'"
+    given = _json(text, where) if text is not None else {}
+    beside = path.with_suffix(".json")
     if beside.is_file():
-        where = str(beside)
-        try:
-            text = beside.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReidError(f"{where} cannot be read: {_first_line(error)}") from error
-    if text is None:
-        return {}
+        found = _json(_text(beside), str(beside))
+        if not is_card(found):
+            given, where = found, str(beside)
+    return _check_options(given, where)
+
+
+def _read_card(path: Path, session: Any) -> dict[str, Any] | None:
+    """The card beside the file, unless it is of other weights than the network's; or the one in its metadata."""
+    text = session.get_modelmeta().custom_metadata_map.get(ONNX_KEY)
+    inside = parse_card(text, str(path)) if text is not None else None
+    beside = path.with_suffix(".json")
+    if beside.is_file() and is_card(_json(_text(beside), str(beside))):
+        card = parse_card(_text(beside), str(beside))
+        if inside is None or card["sha256"] == inside["sha256"]:
+            return card
+    return inside
+
+
+def _text(path: Path) -> str:
     try:
-        given = json.loads(text)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReidError(f"{path} cannot be read: {first_line(error)}") from error
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
     except ValueError as error:
         raise ReidError(f"{where}: not valid JSON") from error
-    return _check_options(given, where)
 
 
 def _check_options(given: Any, where: str) -> dict[str, Any]:
@@ -214,14 +253,11 @@ def _fits(key: str, value: Any) -> bool:
     if key in ("mean", "std"):
         good = isinstance(value, list) and len(value) == 3 and all(isinstance(v, number) for v in value)
         return good and (key == "mean" or all(v > 0 for v in value))
-    return value in ("rgb", "bgr") if key == "colour" else isinstance(value, str)
+    choices = {"colour": ("rgb", "bgr"), "resize": ("bilinear", "area")}
+    return value in choices[key] if key in choices else isinstance(value, str)
 
 
 def _normalisation(o: InputOptions) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """``(pixel − shift) · factor`` for ``(pixel · scale − mean) / std``."""
     return (np.array(o.mean) / o.scale).astype(np.float32), (o.scale / np.array(o.std)).astype(np.float32)
 
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

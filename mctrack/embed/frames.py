@@ -24,7 +24,7 @@ def load_embedder(config: ReidConfig, device: str = "auto") -> Embedder:
     try:
         return load(config.name, device)
     except ReidError as error:
-        kind = WeightsError if config.name.lower().endswith(".onnx") else ConfigError
+        kind = WeightsError if config.name.lower().endswith((".onnx", ".safetensors")) else ConfigError
         raise kind(f"reid: {error}") from error
 
 

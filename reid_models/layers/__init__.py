@@ -1,0 +1,1 @@
+"""Building blocks of the networks. Nothing is imported here: each module brings torch with it."""

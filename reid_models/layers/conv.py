@@ -1,0 +1,49 @@
+"""Convolution with batch normalisation, the unit that all networks here are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ConvBN(nn.Module):
+    """(n, c, h, w) → (n, out, h/stride, w/stride): convolution without bias, batch normalisation, ReLU where asked.
+
+    Odd kernels are padded to keep the size. ``groups`` equal to ``inputs`` makes it depth-wise.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply all three."""
+        y: Tensor = self.bn(self.conv(x))
+        return y.relu() if self.relu else y
+
+
+def depthwise(channels: int, stride: int = 1, relu: bool = False) -> ConvBN:
+    """A 3 × 3 depth-wise :class:`ConvBN`, without ReLU as in ShuffleNet v2."""
+    return ConvBN(channels, channels, 3, stride, groups=channels, relu=relu)
+
+
+def initialise(model: nn.Module) -> None:
+    """He initialisation for convolutions, unit gain and no shift for normalisation, small normals for linear layers.
+
+    Layers whose start matters (the regions of the hard attention) set theirs after this has run.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            # torch's own fan counts all groups: depth-wise filters would start so small that nothing gets through
+            fan = module.out_channels // module.groups * module.weight[0, 0].numel()
+            gain = 1.0 if module.groups > 1 else 2.0
+            nn.init.normal_(module.weight, std=(gain / fan) ** 0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01 if module.bias is None else module.in_features**-0.5)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
