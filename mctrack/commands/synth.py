@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mctrack.commands.cutouts import cutouts
+from mctrack.commands.expect import expect
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mctrack.synth.world import World
 
 
-@click.group()
+@click.group(commands=[expect, cutouts])
 def synth() -> None:
     """Generate multi-camera clips with exact ground truth."""
 
@@ -91,3 +94,88 @@ def _generate_with_progress(world: World, out: Path, command: str, crf: int) -> 
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("rooms", total=total)
         generate(world, out, command, crf, lambda camera, done, of: bar.update(task, description=camera, advance=1))
+
+
+@synth.command()
+@click.option("--identities", type=int, default=1000, show_default=True, help="How many people.")
+@click.option("--cameras", type=int, default=120, show_default=True, help="How many camera styles.")
+@click.option("--images", type=int, default=12, show_default=True, help="Pictures of each person.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same files.")
+@click.option("--test", type=float, default=0.1, show_default=True, help="Share of people kept for query and gallery.")
+@click.option(
+    "--people",
+    default="parametric",
+    show_default=True,
+    metavar="parametric|makehuman:DIR",
+    help="Built-in bodies, or MakeHuman's CC0 assets in a folder.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--out", "out_dir", required=True, metavar="DIR", help="Folder; an interrupted one is completed.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def reid(
+    identities: int,
+    cameras: int,
+    images: int,
+    seed: int,
+    test: float,
+    people: str,
+    workers: int,
+    out_dir: str,
+    quiet: bool,
+) -> None:
+    """Render a re-identification data set in Market-1501's layout, with attributes."""
+    from pathlib import Path
+
+    from mctrack.synth.reid.dataset import Recipe, generate
+
+    recipe = Recipe(identities, cameras, images, seed, people, test)
+    recipe.check()
+    out = Path(out_dir)
+    if quiet:
+        generate(recipe, out, workers)
+    else:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("pictures"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("", total=identities * images)
+            generate(recipe, out, workers, lambda done, of: bar.update(task, completed=done, total=of))
+    made = f"{identities * images} pictures of {identities} people by {cameras} cameras"
+    click.echo(f"{made} are in {out} (see {out / 'README.md'})")
+
+
+@synth.command()
+@click.option("--identities", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many people.")
+@click.option("--cameras", type=click.IntRange(1, 50), default=4, show_default=True, help="Cameras for each.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same picture.")
+@click.option(
+    "--people",
+    default="parametric",
+    show_default=True,
+    metavar="parametric|makehuman:DIR",
+    help="Built-in bodies, or MakeHuman's CC0 assets in a folder.",
+)
+@click.option("--out", "out_file", required=True, metavar="FILE.png", help="The picture to write.")
+def sheet(identities: int, cameras: int, seed: int, people: str, out_file: str) -> None:
+    """Draw a contact sheet of a data set's people: what `synth reid` renders, side by side."""
+    from pathlib import Path
+
+    from mctrack.synth.reid.sheet import contact_sheet
+
+    contact_sheet(people, identities, cameras, seed, Path(out_file))
+    click.echo(f"{identities} people by {cameras} cameras each: {out_file}")

@@ -1,0 +1,1 @@
+"""People from MakeHuman's CC0 meshes: bodies, clothes, hair and shoes with procedural textures."""

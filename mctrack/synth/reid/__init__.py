@@ -1,0 +1,1 @@
+"""Cropped people in a re-identification layout: camera styles, places, crops, the data set, contact sheets."""
