@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
     "export-reid": "mctrack.commands.export_reid:export_reid_command",
+    "make-reid-data": "mctrack.commands.make_reid_data:make_reid_data_command",
     "train-detector": "mctrack.commands.train_detector:train_detector_command",
 }
 

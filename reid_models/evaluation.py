@@ -8,7 +8,7 @@ of the precision at each of them; INP is the share of true matches among all ent
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def evaluate(distmat: NDArray[Any], query_pid: Ints, gallery_pid: Ints, query_ca
 
 
 def evaluate_features(query: NDArray[Any], gallery: NDArray[Any], query_pid: Ints, gallery_pid: Ints,
-                      query_camid: Ints, gallery_camid: Ints, chunk: int = 512) -> RetrievalScores:
+                      query_camid: Ints, gallery_camid: Ints, chunk: int = 256) -> RetrievalScores:
     """Score unit vectors by cosine distance, without ever holding the whole matrix of distances.
 
     Args:
@@ -100,8 +100,31 @@ def evaluate_features(query: NDArray[Any], gallery: NDArray[Any], query_pid: Int
             or query.shape[1:] != gallery.shape[1:]:
         raise ReidError(f"features have shapes {query.shape} and {gallery.shape} for {len(labels.query_pid)} "
                         f"queries and {len(labels.gallery_pid)} gallery entries")
-    return _collect(row for start in range(0, len(query), chunk)
-                    for row in labels.score(1 - query[start : start + chunk] @ gallery.T, start))
+    return _collect(row for start, distmat in _distances(query, gallery, chunk)
+                    for row in labels.score(distmat, start, own=True))
+
+
+def evaluate_rows(rows: Iterable[tuple[int, NDArray[Any]]], query_pid: Ints, gallery_pid: Ints, query_camid: Ints,
+                  gallery_camid: Ints) -> RetrievalScores:
+    """Score distances that come some queries at a time, as re-ranking gives them.
+
+    Args:
+        rows: (number of the first query, (c, g) distances).
+        query_pid, gallery_pid, query_camid, gallery_camid: see :func:`evaluate`.
+    """
+    labels = _Labels(query_pid, gallery_pid, query_camid, gallery_camid)
+    return _collect(row for start, distmat in rows for row in labels.score(distmat, start))
+
+
+def _distances(query: NDArray[Any], gallery: NDArray[Any], chunk: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """(first query, −cosines of a chunk of queries), each in the same piece of memory: distances but for a constant."""
+    kind = np.result_type(query, gallery)
+    kind = kind if kind in (np.float32, np.float64) else np.dtype(np.float64)
+    opposite, across = np.negative(query, dtype=kind), gallery.astype(kind, copy=False).T
+    buffer = np.empty((min(chunk, len(query)), len(gallery)), kind)
+    for start in range(0, len(query), chunk):
+        rows = opposite[start : start + chunk]
+        yield start, np.matmul(rows, across, out=buffer[: len(rows)])
 
 
 def evaluate_masked(distmat: NDArray[Any], match: NDArray[np.bool_], valid: NDArray[np.bool_]) -> RetrievalScores:
@@ -135,8 +158,11 @@ class _Labels:
         self._entries = dict(zip(pids.tolist(), np.split(order, first[1:]), strict=True)) if len(order) else {}
         self._nobody = np.flatnonzero(self.gallery_pid < 0)
 
-    def score(self, distmat: NDArray[Any], start: int) -> Iterator[tuple[int, Ints]]:
-        """For each row, which belongs to query ``start`` and on: (query, ranks of its true matches)."""
+    def score(self, distmat: NDArray[Any], start: int, own: bool = False) -> Iterator[tuple[int, Ints]]:
+        """For each row, which belongs to query ``start`` and on: (query, ranks of its true matches).
+
+        ``own``: the rows may be written to.
+        """
         for i, distance in enumerate(distmat, start):
             _finite(distance)
             entries = self._entries.get(int(self.query_pid[i]), np.zeros(0, np.int64))
@@ -144,7 +170,7 @@ class _Labels:
             if self.query_pid[i] < 0 or not elsewhere.any():
                 yield i, np.zeros(0, np.int64)
                 continue
-            row = np.array(distance)
+            row = distance if own else np.array(distance)
             row[entries[~elsewhere]] = np.inf
             row[self._nobody] = np.inf
             yield i, _ranks(row, entries[elsewhere])
