@@ -19,6 +19,7 @@ COMMANDS = {
     "refine": "mctrack.commands.refine:refine_command",
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
+    "models": "mctrack.commands.models:models_command",
     "export-reid": "mctrack.commands.export_reid:export_reid_command",
     "make-reid-data": "mctrack.commands.make_reid_data:make_reid_data_command",
     "train-detector": "mctrack.commands.train_detector:train_detector_command",

@@ -1,7 +1,8 @@
 """HA-CNN (Li, Zhu and Gong, "Harmonious Attention Network for Person Re-Identification", CVPR 2018).
 
 The baseline of Robust-ReID: the same two branches with one Inception-A and one Inception-B per stage, average pooling
-and features that are not normalised.
+and features that are not normalised. 2.92 M parameters as read here (the paper prints 2.7 M): 0.23 M of them are the
+1 × 1 convolutions that mix places and channels in the soft attention.
 """
 
 from __future__ import annotations

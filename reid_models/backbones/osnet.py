@@ -20,7 +20,7 @@ _BLOCKS = 2
 
 
 class LiteConv(nn.Module):
-    """(n, c, h, w) → (n, out, h, w): Lite 3 × 3 (Fig. 3b): 1 × 1 without activation, then depth-wise 3 × 3, BN, ReLU."""
+    """(n, c, h, w) → (n, out, h, w): Lite 3 × 3 (Fig. 3b): 1 × 1 alone, depth-wise 3 × 3, BN, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -38,11 +38,11 @@ class SoftAttention(nn.Module):
         coarse = self.spatial(x.mean(1, keepdim=True))
         # size, not scale_factor: a map with an odd number of rows must come back to its own size
         fine = F.interpolate(coarse, size=x.shape[2:], mode="bilinear", align_corners=False)
-        return self.spatial_out(fine)  # type: ignore[no-any-return]
+        return self.spatial_out(fine)
 
     def channels(self, x: Tensor) -> Tensor:
         """(n, c, 1, 1): the weight of each channel, before mixing."""
-        return self.excite(self.squeeze(x.mean((2, 3), keepdim=True)))  # type: ignore[no-any-return]
+        return self.excite(self.squeeze(x.mean((2, 3), keepdim=True)))
 
     def forward(self, x: Tensor) -> Tensor:
         """The weights (not yet multiplied with x)."""

@@ -10,7 +10,7 @@ from reid_models.layers.conv import ConvBN
 
 
 class InceptionA(nn.Module):
-    """(n, c, h, w) → (n, out, h, w): three branches of 1 × 1 and 3 × 3, one of average pooling and 1 × 1; out/4 each."""
+    """(n, c, h, w) → (n, out, h, w): three branches of 1 × 1 and 3 × 3, one of a mean and 1 × 1; out/4 each."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -16,9 +16,9 @@ LEAST_POWER = 0.05
 
 
 class GeM(nn.Module):
-    """(n, c, h, w) → (n, c): generalised mean, Robust-ReID eq. (6): ``(mean_i x_i^p)^(1/p)``, one trained p per channel.
+    """(n, c, h, w) → (n, c): generalised mean, Robust-ReID eq. (6): ``(mean_i x_i^p)^(1/p)``, one p per channel.
 
-    p = 1 is the mean, p → ∞ the maximum. Computed as ``exp((logsumexp(p log x) - log n) / p)``, which neither
+    p is trained. p = 1 is the mean, p → ∞ the maximum. As ``exp((logsumexp(p log x) - log n) / p)`` it neither
     overflows nor underflows at any p, in float32 also under autocast (x³ leaves float16 at x = 41).
     """
 
