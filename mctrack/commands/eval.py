@@ -3,58 +3,52 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from mctrack.commands.eval_job import Job, Runner, RunRequest
+
 if TYPE_CHECKING:
     from mctrack.evaluation.benchmark import Benchmark
+    from mctrack.evaluation.compare import Comparison
     from mctrack.evaluation.report import Report
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """What a tracker is asked to do before its results are scored.
-
-    Attributes:
-        benchmark: the definition (``cameras`` says whether the sequences are cameras of one scene).
-        root: folder of the benchmark's data.
-        sequences: what to run on; each has its ground truth and seqinfo.ini as ``find_sequences`` gives them.
-        config: file or preset of ``--config``.
-        out: folder of ``--out``.
-    """
-
-    benchmark: Benchmark
-    root: Path
-    sequences: tuple[str, ...]
-    config: str | None
-    out: Path | None
-
-
-Runner = Callable[[RunRequest], Path]
-"""Runs a tracker and returns the folder that holds its results."""
 
 
 def make_eval_command(runner: Runner | None = None) -> click.Command:
     """The command; with a runner it can produce results itself where ``--results`` is not given."""
 
     @click.command("eval")
-    @click.option("--benchmark", metavar="NAME|FILE", help="mot15, mot16, mot17, mot20, folder, or a YAML file.")
+    @click.option("--benchmark", metavar="NAME|FILE",
+                  help="mot15, mot16, mot17, mot20, lab, wildtrack, split, folder, or a YAML file.")
     @click.option("--root", type=click.Path(path_type=Path), help="Folder of the benchmark's data.")
     @click.option("--results", type=click.Path(path_type=Path), help="Results to score: a folder (a file with --gt).")
-    @click.option("--split", help="Only the sequences of this split; all of them have to be there.")
+    @click.option("--split", help="Only the sequences of this split; all of them have to be there. "
+                  "Benchmark split: how the clip is cut (halves, gap).")
     @click.option("--sequences", multiple=True, metavar="A,B,…", help="Only these sequences.")
-    @click.option("--gt", type=click.Path(path_type=Path), help="Score one file against this ground truth.")
+    @click.option("--gt", type=click.Path(path_type=Path), help="Score one file against this ground truth. "
+                  "Benchmark split: the clip's ground truth.")
     @click.option("--gt-scale", type=float, help="Ground-truth coordinates × this = those of the results.")
     @click.option("--engine", type=click.Choice(["motmetrics", "fast", "motmetrics-plain"]), default="motmetrics",
                   show_default=True, help="Who counts CLEAR and ID; HOTA is always our own.")
     @click.option("--json", "json_file", metavar="FILE", help="Write all figures as JSON ('-': to the terminal).")
     @click.option("--markdown", "markdown_file", metavar="FILE", help="Write the tables as Markdown ('-': likewise).")
+    @click.option("--html", "html_file", metavar="FILE", help="Write a page with tables and pictures.")
+    @click.option("--pictures", "pictures_dir", metavar="DIR",
+                  help="Draw HOTA over α and the identities' timelines of every sequence.")
+    @click.option("--mistakes", "mistakes_dir", metavar="DIR",
+                  help="Film the mistakes of every sequence: switches, misses, false boxes.")
+    @click.option("--compare", metavar="A,B,…|KEY=A,B,…",
+                  help="Run once per value (of reid.name, or of any key; results=DIR,DIR: of these) and compare.")
     @click.option("--config", help="Without --results: configuration or preset of the tracker to run.")
+    @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                  help="Without --results: one key of the tracker's configuration.")
     @click.option("--out", type=click.Path(path_type=Path), help="Without --results: where the run is kept.")
+    @click.option("--reid", metavar="NAME", help="Score this embedder on a ReID benchmark: market1501, dukemtmc, "
+                  "msmt17, cuhk03, viper, veri776, vehicleid, folder. --set: options of its reader.")
+    @click.option("--rerank", type=click.Choice(["k_reciprocal", "ecn"]), help="With --reid: re-rank before scoring.")
     def eval_command(**options: Any) -> None:
         r"""Score results: CLEAR, ID and HOTA, also across cameras.
 
@@ -62,9 +56,17 @@ def make_eval_command(runner: Runner | None = None) -> click.Command:
         mctrack eval --benchmark mot17 --root MOT17 --results my_results
         mctrack eval --benchmark folder --root videos --results runs/latest
         mctrack eval --gt gt.txt --results tracks.txt --gt-scale 0.625
+        mctrack eval --benchmark lab --root LAB --compare none,histogram
+        mctrack eval --benchmark split --split gap --root CLIP --out runs/gap
+        mctrack eval --benchmark market1501 --root MARKET --reid histogram --rerank ecn
 
         Exit code 1 if a sequence could not be scored; the others are.
         """
+        from mctrack.commands.eval_reid import asks_for_reid, evaluate_reid
+
+        if asks_for_reid(options):
+            sys.exit(evaluate_reid(**options))
+        del options["reid"], options["rerank"]
         sys.exit(run_eval(runner=runner, **options))
 
     return eval_command
@@ -79,72 +81,82 @@ def run_eval(
     gt: Path | None,
     gt_scale: float | None,
     engine: str,
-    json_file: str | None,
-    markdown_file: str | None,
+    json_file: str | None = None,
+    markdown_file: str | None = None,
     config: str | None = None,
     out: Path | None = None,
     runner: Runner | None = None,
+    settings: tuple[str, ...] = (),
+    compare: str | None = None,
+    html_file: str | None = None,
+    pictures_dir: str | None = None,
+    mistakes_dir: str | None = None,
 ) -> int:
     """Do what the options say and print the report; returns the exit code (0, or 1 where something is missing)."""
     from mctrack.errors import ConfigError
-    from mctrack.evaluation.benchmark import Benchmark, NoDataError, load_benchmark
 
     if benchmark is None and gt is None:
         raise ConfigError("eval needs --benchmark NAME, or --gt FILE with --results FILE; see mctrack eval --help")
     if gt_scale is not None and not gt_scale > 0:
         raise ConfigError(f"--gt-scale {gt_scale}: must be positive")
-    definition = load_benchmark(benchmark) if benchmark else Benchmark()
-    if gt_scale is not None:
-        definition = replace(definition, scale=gt_scale)
-    if gt is not None:
-        report = _score_file(definition, gt, results, engine)
-    else:
-        names = tuple(name for part in sequences for name in part.split(",") if name)
-        try:
-            report = _score_folder(definition, root, results, split, names, engine, config, out, runner)
-        except NoDataError as error:
-            raise NoDataError(f"{error}\n\n{definition.fetch}".rstrip()) from error
+    names = tuple(name for part in sequences for name in part.split(",") if name)
+    drawn = bool(html_file or pictures_dir or mistakes_dir)
+    job = Job(_definition(benchmark, gt_scale), root, results, split, names, engine, config, settings, out, gt, drawn)
+    report = _do(job, compare, runner)
+    if drawn:
+        _draw(report, job, html_file, pictures_dir, mistakes_dir)
     _show(report, json_file, markdown_file)
     return 0 if report.complete else 1
 
 
-def _score_file(definition: Benchmark, gt: Path, results: Path | None, engine: str) -> Report:
+def _definition(benchmark: str | None, gt_scale: float | None) -> Benchmark:
+    from mctrack.evaluation.benchmark import Benchmark, load_benchmark
+
+    definition = load_benchmark(benchmark) if benchmark else Benchmark()
+    return definition if gt_scale is None else replace(definition, scale=gt_scale)
+
+
+def _do(job: Job, compare: str | None, runner: Runner | None) -> Report | Comparison:
+    from mctrack.commands.eval_job import compare_runs, score
+    from mctrack.errors import ConfigError
+    from mctrack.evaluation.benchmark import NoDataError
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    if job.gt is not None and not job.definition.windows:
+        if compare:
+            raise ConfigError("--compare needs --benchmark; --gt scores one file")
+        return _score_file(job)
+    if compare and job.results is not None:
+        raise ConfigError("--compare runs the tracker itself; for results that are there use --compare results=DIR,DIR")
+    try:
+        return compare_runs(job, compare, runner, say) if compare else score(job, runner, say)
+    except NoDataError as error:
+        raise NoDataError(f"{error}\n\n{job.definition.fetch}".rstrip()) from error
+
+
+def _score_file(job: Job) -> Report:
     from mctrack.errors import ConfigError
     from mctrack.evaluation.evaluate import score_files
 
-    if results is None:
+    assert job.gt is not None
+    if job.results is None:
         raise ConfigError("--gt needs --results FILE")
-    if results.is_dir():
-        raise ConfigError(f"--results {results}: is a folder; with --gt it is one file")
-    return score_files(gt, results, definition, engine)
+    if job.results.is_dir():
+        raise ConfigError(f"--results {job.results}: is a folder; with --gt it is one file")
+    return score_files(job.gt, job.results, job.definition, job.engine, job.details)
 
 
-def _score_folder(
-    definition: Benchmark,
-    root: Path | None,
-    results: Path | None,
-    split: str | None,
-    names: tuple[str, ...],
-    engine: str,
-    config: str | None,
-    out: Path | None,
-    runner: Runner | None,
-) -> Report:
-    from mctrack.evaluation.benchmark import NoDataError, find_sequences
-    from mctrack.evaluation.evaluate import evaluate
+def _draw(report: Report | Comparison, job: Job, html_file: str | None, pictures_dir: str | None,
+          mistakes_dir: str | None) -> None:
+    from mctrack.commands.eval_pictures import draw_report
 
-    if root is None:
-        raise NoDataError(f"--benchmark {definition.name} needs its data: --root DIR")
-    if results is None:
-        found = find_sequences(definition, root, split, names)
-        if runner is None:
-            raise NoDataError(f"--benchmark {definition.name} needs --results DIR")
-        runnable = tuple(item.name for item in found if item.truth is not None)
-        results = runner(RunRequest(definition, root, runnable, config, out))
-    return evaluate(definition, root, results, split, names, engine)
+    for line in draw_report(report, job.root, html_file, pictures_dir, mistakes_dir):
+        click.echo(line, err=True)
 
 
-def _show(report: Report, json_file: str | None, markdown_file: str | None) -> None:
+def _show(report: Report | Comparison, json_file: str | None, markdown_file: str | None) -> None:
     """Write what was asked for; the table goes to the terminal unless something else does."""
     texts = [(json_file, report.to_json), (markdown_file, report.to_markdown)]
     for name, render in texts:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mctrack.errors import ConfigError, MctrackError, suggest
-from mctrack.evaluation.benchmark import Benchmark, Found, find_seqinfo, find_sequences
+from mctrack.evaluation.benchmark import Benchmark, Found, find_seqinfo, find_sequences, unknown_results, with_layout
+from mctrack.evaluation.evaluate_ground import evaluate_ground, ground_beside, results_file
 from mctrack.evaluation.hota import hota_counts
+from mctrack.evaluation.layout import read_layout
 from mctrack.evaluation.motchallenge import ReadError, SequenceInfo, read_ground_truth, read_results, read_seqinfo
 from mctrack.evaluation.multicamera import CameraView, cross_camera_figures
-from mctrack.evaluation.preprocess import scored_overlaps
-from mctrack.evaluation.report import Report
+from mctrack.evaluation.preprocess import scored_tables
+from mctrack.evaluation.report import Details, Report
 from mctrack.evaluation.score import Counts, figures, hota_curves, pooled, sequence_counts, size_counts
 from mctrack.evaluation.table import BoxTable, Overlaps
 
@@ -28,6 +31,7 @@ def evaluate(
     sequences: Sequence[str] = (),
     engine: str = "motmetrics",
     progress: Callable[[str], None] | None = None,
+    details: bool = False,
 ) -> Report:
     """Score the results files of a folder.
 
@@ -42,35 +46,50 @@ def evaluate(
         engine: ``motmetrics`` (official rules through motmetrics), ``fast`` (the same figures from our own
             engine), or ``motmetrics-plain`` (motmetrics' own rules). HOTA is ours in all of them.
         progress: called with a line per sequence.
+        details: keep the boxes in the report's ``details``, for pictures.
     """
     if engine not in ENGINES:
         raise ConfigError(f"unknown engine '{engine}'{suggest(engine, ENGINES)}; known: {', '.join(ENGINES)}")
     if not results.is_dir():
         raise ConfigError(f"--results {results}: no such folder")
-    found = find_sequences(benchmark, root, split, sequences, results)
-    report = Report(benchmark.name, benchmark.title, benchmark.protocol, engine)
+    benchmark = with_layout(benchmark, root)
+    if benchmark.plane == "ground":
+        return evaluate_ground(benchmark, root, results, split, sequences)
+    report = Report(benchmark.name, benchmark.title, benchmark.protocol, engine, root=root)
     start_s = camera_starts(root) if benchmark.cameras else {}
-    counts: list[Counts] = []
     views: dict[str, CameraView] = {}
-    for item in found:
+    for item in find_sequences(benchmark, root, split, sequences, results):
         try:
-            gt, result, info = _read(benchmark, item, results)
-            overlaps = _overlaps(benchmark, gt, result)
+            view = _score_sequence(report, benchmark, item, results, details)
         except MctrackError as error:
             report.gaps[item.name] = str(error)
         else:
-            counts.append(count(overlaps, engine, benchmark.iou))
-            report.sequences[item.name] = _figures(counts[-1])
-            fps = info.fps if info and info.fps else benchmark.fps
-            views[item.name] = CameraView(overlaps, start_s.get(item.name, 0.0) + (overlaps.frames - 1) / fps)
+            views[item.name] = replace(view, time_s=view.time_s + start_s.get(item.name, 0.0))
         if progress:
             progress(item.name)
-    if counts:
-        report.combined = _figures(pooled(counts))
+    if report.counts:
+        report.combined = _figures(pooled(report.counts.values()))
     if benchmark.cameras and views:
         report.combined |= cross_camera_figures(views, benchmark.iou, benchmark.gap_s)
+        report.one_scene = True
+    ground_beside(benchmark, root, results, report)
+    stray = [n for n in unknown_results(benchmark, root, results) if n not in report.gaps]
+    if stray:
+        report.notes.append(f"results for unknown sequences, not looked at: {', '.join(stray)}")
     _note_incomplete(report, benchmark, split)
     return report
+
+
+def _score_sequence(report: Report, benchmark: Benchmark, item: Found, results: Path, details: bool) -> CameraView:
+    """Add one sequence's figures to the report; returns its overlaps with their times since its first frame."""
+    gt, result, info = _read(benchmark, item, results)
+    gt, result, overlaps = _scored(benchmark, gt, result)
+    report.counts[item.name] = count(overlaps, report.engine, benchmark.iou)
+    report.sequences[item.name] = _figures(report.counts[item.name])
+    fps = info.fps if info and info.fps else benchmark.fps
+    if details:
+        report.details[item.name] = Details(gt, result, overlaps, benchmark.iou, fps)
+    return CameraView(overlaps, (overlaps.frames - 1) / fps)
 
 
 def camera_starts(root: Path) -> dict[str, float]:
@@ -99,16 +118,22 @@ def count(overlaps: Overlaps, engine: str = "motmetrics", threshold: float = 0.5
     return {**size_counts(overlaps), **hota_counts(overlaps), **motmetrics_counts(overlaps, threshold, rules)}
 
 
-def score_files(truth: Path, result: Path, benchmark: Benchmark, engine: str = "motmetrics") -> Report:
+def score_files(truth: Path, result: Path, benchmark: Benchmark, engine: str = "motmetrics",
+                details: bool = False) -> Report:
     """Score one results file against one ground-truth file by the benchmark's protocol.
 
     Raises:
         ReadError: one of them cannot be read.
     """
     report = Report(benchmark.name, benchmark.title, benchmark.protocol, engine)
-    gt, boxes, _ = _tables(benchmark, truth, find_seqinfo(truth), result)
-    overlaps = _overlaps(benchmark, gt, boxes)
-    report.sequences[result.stem] = report.combined = _figures(count(overlaps, engine, benchmark.iou))
+    item = Found(result.stem, truth, find_seqinfo(truth))
+    gt, boxes, info = _tables(benchmark, item, result)
+    gt, boxes, overlaps = _scored(benchmark, gt, boxes)
+    report.counts[item.name] = count(overlaps, engine, benchmark.iou)
+    report.sequences[item.name] = report.combined = _figures(report.counts[item.name])
+    if details:
+        fps = info.fps if info and info.fps else benchmark.fps
+        report.details[item.name] = Details(gt, boxes, overlaps, benchmark.iou, fps)
     return report
 
 
@@ -117,31 +142,34 @@ def _figures(counts: Counts) -> dict[str, Any]:
     return {**figures(counts), "curves": curves}
 
 
-def _overlaps(benchmark: Benchmark, gt: BoxTable, result: BoxTable) -> Overlaps:
+def _scored(benchmark: Benchmark, gt: BoxTable, result: BoxTable) -> tuple[BoxTable, BoxTable, Overlaps]:
     b = benchmark
-    return scored_overlaps(gt, result, b.distractors, b.iou, b.min_visibility, b.zero_is_neutral)
+    return scored_tables(gt, result, b.distractors, b.iou, b.min_visibility, b.zero_is_neutral)
 
 
 def _read(benchmark: Benchmark, item: Found, results: Path) -> tuple[BoxTable, BoxTable, SequenceInfo | None]:
     if item.truth is None:
         raise ReadError(f"no ground truth under --root (looked for {', '.join(benchmark.truth)})")
-    files = [results / pattern.replace("{sequence}", item.name) for pattern in benchmark.results]
-    file = next((f for f in files if f.is_file()), None)
-    if file is None:
-        raise ReadError(f"no results (looked for {', '.join(str(f) for f in files)})")
-    return _tables(benchmark, item.truth, item.info, file)
+    return _tables(benchmark, item, results_file(benchmark, item.name, results))
 
 
-def _tables(
-    benchmark: Benchmark, truth: Path, info_file: Path | None, result: Path
-) -> tuple[BoxTable, BoxTable, SequenceInfo | None]:
+def _tables(benchmark: Benchmark, item: Found, result: Path) -> tuple[BoxTable, BoxTable, SequenceInfo | None]:
     """Ground truth in the results' coordinates, results, and what ``seqinfo.ini`` says."""
-    info = read_seqinfo(info_file) if info_file else None
+    info = read_seqinfo(item.info) if item.info else None
     length = info.length if info else None
-    gt = read_ground_truth(truth, length).scaled(benchmark.scale)
+    gt = _truth(benchmark, item, length, info.fps if info and info.fps else benchmark.fps).scaled(benchmark.scale)
+    truth = item.truth
     if benchmark.distractors is not None and len(gt) and (gt.category == -1).all():
         raise ReadError(f"{truth}: no classes in column 8, which {benchmark.name} needs")
     return gt, read_results(result, length, benchmark.distractors is not None), info
+
+
+def _truth(benchmark: Benchmark, item: Found, length: int | None, fps: float) -> BoxTable:
+    assert item.truth is not None
+    if not benchmark.layout.columns:
+        return read_ground_truth(item.truth, length)
+    cameras = read_layout(item.truth, benchmark.layout, fps, length)
+    return cameras[""] if "" in cameras else cameras.get(item.name, BoxTable.empty())
 
 
 def _note_incomplete(report: Report, benchmark: Benchmark, split: str | None) -> None:
@@ -153,6 +181,6 @@ def _note_incomplete(report: Report, benchmark: Benchmark, split: str | None) ->
     if benchmark.splits and not whole and not split:
         sizes = ", ".join(f"{name}: {len(names)}" for name, names in benchmark.splits.items())
         report.notes.append(
-            f"{len(scored)} sequences are no whole split of {benchmark.name} ({sizes}): totals do not compare with "
-            "published ones"
+            f"sequences scored: {len(scored)}, no whole split of {benchmark.name} ({sizes}): totals do not compare "
+            "with published ones"
         )

@@ -7,26 +7,19 @@ which line is wrong and why.
 from __future__ import annotations
 
 import configparser
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from mctrack.errors import MctrackError
-from mctrack.evaluation.decimals import parse_decimals
 from mctrack.evaluation.table import BoxTable
+from mctrack.evaluation.text import ReadError, blocks, parse_bulk
 from mctrack.types import FloatArray
 
-_BLOCK_BYTES = 1 << 18  # the parser's working set then stays in the processor's cache
 _MIN_COLUMNS = {"results": 6, "ground truth": 7}
 _KEPT_COLUMNS = 9  # frame, id, x, y, w, h, score, class, visibility
 _LARGEST_ID = 2**53  # beyond this a float no longer tells neighbours apart
-
-
-class ReadError(MctrackError):
-    """A results or ground-truth file that cannot be scored: the message names the file and the line."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +86,8 @@ def read_ground_truth(path: Path, length: int | None = None) -> BoxTable:
 
 
 def _read(path: Path, kind: str, length: int | None) -> BoxTable:
-    blocks = [_keep(path, kind, *block) for block in _blocks(path)]
-    data = np.concatenate(blocks) if blocks else np.zeros((0, _KEPT_COLUMNS))
+    parts = [_keep(path, kind, *block) for block in blocks(path)]
+    data = np.concatenate(parts) if parts else np.zeros((0, _KEPT_COLUMNS))
     _check_values(path, data, length)
     category = np.nan_to_num(data[:, 7], nan=-1, posinf=-1, neginf=-1).astype(np.int64)
     table = BoxTable(
@@ -111,33 +104,9 @@ def _corners(tlwh: FloatArray) -> FloatArray:
     return xyxy
 
 
-def _blocks(path: Path) -> Iterator[tuple[bytes, int]]:
-    """Blocks of whole lines as bytes, with the number of the line before each."""
-    lines, rest = 0, b""
-    try:
-        with path.open("rb") as file:
-            if file.read(3) != b"\xef\xbb\xbf":
-                file.seek(0)
-            while chunk := file.read(_BLOCK_BYTES):
-                cut = chunk.rfind(b"\n") + 1
-                if cut == 0:
-                    rest += chunk
-                    continue
-                block = rest + chunk[:cut]
-                yield block, lines
-                lines += block.count(b"\n")
-                rest = chunk[cut:]
-    except IsADirectoryError as error:
-        raise ReadError(f"{path}: is a folder, expected a text file") from error
-    except OSError as error:
-        raise ReadError(f"{path}: cannot be read: {error.strerror}") from error
-    if rest.strip():
-        yield rest, lines
-
-
 def _keep(path: Path, kind: str, block: bytes, line: int) -> FloatArray:
     """(n, 9) values of a block; columns that the file does not have are −1 (score: 1)."""
-    values = _parse_bulk(block)
+    values = parse_bulk(block)
     if values is None:
         values = _parse_lines(path, kind, block, line)
     n, columns = values.shape
@@ -150,15 +119,6 @@ def _keep(path: Path, kind: str, block: bytes, line: int) -> FloatArray:
     kept[:, 6] = 1.0
     kept[:, : min(columns, _KEPT_COLUMNS)] = values[:, :_KEPT_COLUMNS]
     return kept
-
-
-def _parse_bulk(block: bytes) -> FloatArray | None:
-    """(n, c) values of a block in the usual form, or None where it is anything else."""
-    if b"\r" in block:
-        block = block.replace(b"\r\n", b"\n")
-    if b" " in block:
-        block = block.replace(b", ", b",")
-    return parse_decimals(block if block.endswith(b"\n") else block + b"\n")
 
 
 def _parse_lines(path: Path, kind: str, block: bytes, line: int) -> FloatArray:
@@ -226,3 +186,6 @@ def _at(path: Path, row: int, reason: str) -> ReadError:
         filled = (n for n, line in enumerate(file, 1) if line.strip(b"\xef\xbb\xbf \t\r\n,"))
         number = next(islice(filled, row, None), "?")
     return ReadError(f"{path} line {number}: {reason}")
+
+
+__all__ = ["ReadError", "SequenceInfo", "read_ground_truth", "read_results", "read_seqinfo"]

@@ -38,6 +38,32 @@ def scored_overlaps(
         zero_is_neutral: treat boxes with score 0 like distractors too. MOTChallenge does not: there a result on
             an ignored pedestrian is a false one.
     """
+    overlaps, keep_gt, keep_result = _kept(gt, result, distractors, threshold, min_visibility, zero_is_neutral)
+    if keep_gt.all() and keep_result.all():
+        return overlaps
+    return overlaps.keep(keep_gt, keep_result)
+
+
+def scored_tables(
+    gt: BoxTable,
+    result: BoxTable,
+    distractors: Sequence[int] | None = None,
+    threshold: float = 0.5,
+    min_visibility: float = 0.0,
+    zero_is_neutral: bool = False,
+) -> tuple[BoxTable, BoxTable, Overlaps]:
+    """The boxes that count, in frame order, and their overlaps; arguments as :func:`scored_overlaps`."""
+    overlaps, keep_gt, keep_result = _kept(gt, result, distractors, threshold, min_visibility, zero_is_neutral)
+    orders = (np.argsort(t.frame, kind="stable") for t in (gt, result))
+    gt_rows, result_rows = (order[keep] for order, keep in zip(orders, (keep_gt, keep_result), strict=True))
+    return gt.take(gt_rows), result.take(result_rows), overlaps.keep(keep_gt, keep_result)
+
+
+def _kept(
+    gt: BoxTable, result: BoxTable, distractors: Sequence[int] | None, threshold: float, min_visibility: float,
+    zero_is_neutral: bool,
+) -> tuple[Overlaps, BoolArray, BoolArray]:
+    """All overlaps, and which boxes count, in frame order."""
     overlaps = find_overlaps(gt, result)
     order = np.argsort(gt.frame, kind="stable")
     keep_gt = gt.score[order].astype(np.int64) != 0  # the kit reads the flag as an integer: 0.5 is 0
@@ -52,9 +78,7 @@ def scored_overlaps(
     if distractors is not None or neutral.any():
         keep_result = ~_on_neutral(overlaps, neutral, threshold)
         keep_gt &= ~neutral
-    if keep_gt.all() and keep_result.all():
-        return overlaps
-    return overlaps.keep(keep_gt, keep_result)
+    return overlaps, keep_gt, keep_result
 
 
 def _on_neutral(overlaps: Overlaps, neutral: BoolArray, threshold: float) -> BoolArray:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from mctrack.evaluation.score import Counts
+from mctrack.evaluation.table import BoxTable, Overlaps
 
 RATIOS = ("HOTA", "DetA", "AssA", "MOTA", "MOTP", "IDF1")
 COUNTS = ("FP", "FN", "IDSW", "Frag", "MT", "PT", "ML", "IDs")
+GROUND_RATIOS = ("MODA", "MODP", "Rcll", "Prcn", "MOTA", "MOTP", "IDF1")
+GROUND_COUNTS = ("FP", "FN", "IDSW", "MT", "ML")
+METRES = ("GOSPA", "GOSPA_loc", "GOSPA_missed", "GOSPA_false")
+SHOWN = {"image": (*RATIOS, *COUNTS), "ground": (*GROUND_RATIOS, *GROUND_COUNTS, *METRES)}
 ACROSS = ("MC_IDF1", "MC_IDP", "MC_IDR", "CVMA", "CVIDF1", "ID_purity", "ID_completeness", "HandOver", "Return")
+
+
+@dataclass(frozen=True, eq=False)
+class Details:
+    """The boxes of a sequence that count, in frame order, their overlaps, from which IoU they match, and its fps."""
+
+    gt: BoxTable
+    result: BoxTable
+    overlaps: Overlaps
+    iou: float
+    fps: float
 
 
 @dataclass
@@ -21,6 +40,11 @@ class Report:
         combined: figures of all scored sequences together.
         gaps: sequence → why it could not be scored.
         notes: what a reader of the totals has to know.
+        plane: ``image`` or ``ground``: which figures there are.
+        one_scene: whether the sequences are cameras of one scene.
+        root: folder of the data that was scored, where it is one.
+        counts: sequence → additive counts that the figures come from.
+        details: sequence → its boxes, if they were asked for.
     """
 
     benchmark: str
@@ -31,6 +55,11 @@ class Report:
     combined: dict[str, Any] = field(default_factory=dict)
     gaps: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    plane: str = "image"
+    one_scene: bool = False
+    root: Path | None = None
+    counts: dict[str, Counts] = field(default_factory=dict, repr=False)
+    details: dict[str, Details] = field(default_factory=dict, repr=False)
 
     @property
     def complete(self) -> bool:
@@ -56,13 +85,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """Tables for a README, ratios in per cent."""
-        head, rows = self._table()
+        head, rows = self.table()
         lines = [f"**{self.title}**: {self.protocol}; {_engine(self.engine)}.", "", _pipe(head)]
         lines.append(_pipe([":--", *["--:"] * (len(head) - 1)]))
         lines += [_pipe(row) for row in rows]
         gaps = [f"- not scored: `{name}`: {reason}" for name, reason in self.gaps.items()]
         lines += ["", *gaps] if gaps else []
-        across = self._across()
+        across = self.across()
         if across:
             lines += ["", _pipe([k for k, _ in across]), _pipe(["--:"] * len(across)), _pipe([v for _, v in across])]
         pairs = self.combined.get("pairs")
@@ -74,13 +103,13 @@ class Report:
 
     def to_text(self) -> str:
         """The same for a terminal."""
-        head, rows = self._table()
+        head, rows = self.table()
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
         lines = [f"{self.title}: {self.protocol}; {_engine(self.engine)}", ""]
         for row in [head, *rows]:
             cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
             lines.append("  ".join(cells).rstrip())
-        across = self._across()
+        across = self.across()
         if across:
             lines += ["", "across cameras: " + ", ".join(f"{k} {v}" for k, v in across)]
         for pair, tally in self.combined.get("pairs", {}).items():
@@ -89,9 +118,9 @@ class Report:
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
-    def _table(self) -> tuple[list[str], list[list[str]]]:
+    def table(self) -> tuple[list[str], list[list[str]]]:
         """Head and rows: sequences, gaps, and the total with the number of sequences in it."""
-        keys = [*RATIOS, *COUNTS]
+        keys = list(SHOWN[self.plane])
         rows = [[name, *_cells(f, keys)] for name, f in self.sequences.items()]
         rows += [[name, "not scored", *[""] * (len(keys) - 1)] for name in self.gaps]
         if self.combined:
@@ -100,16 +129,23 @@ class Report:
             rows.append([label, *_cells(self.combined, keys)])
         return [self.benchmark, *keys], rows
 
-    def _across(self) -> list[tuple[str, str]]:
-        return [(k, _percent(self.combined[k])) for k in ACROSS if k in self.combined]
+    def across(self) -> list[tuple[str, str]]:
+        """Names and values of the figures across cameras and on the ground plane, as they are printed."""
+        keys = [*ACROSS, *(f"GP_{k}" for k in SHOWN["ground"])]
+        return [(k, shown(k.removeprefix("GP_"), self.combined[k])) for k in keys if k in self.combined]
 
 
 def _cells(figures: dict[str, Any], keys: list[str]) -> list[str]:
-    return [_percent(figures[k]) if k in RATIOS else str(figures[k]) for k in keys]
+    return [shown(k, figures[k]) for k in keys]
 
 
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{100 * value:.2f}"
+def shown(key: str, value: float | None) -> str:
+    """A figure as it is printed: ratios in per cent, lengths in metres, counts as they are; "none" for None."""
+    if value is None:
+        return "none"
+    if key in METRES:
+        return f"{value:.3f}"
+    return str(value) if key in COUNTS or key in GROUND_COUNTS else f"{100 * value:.2f}"
 
 
 def _pipe(cells: list[str]) -> str:
@@ -121,4 +157,5 @@ def _engine(name: str) -> str:
         "motmetrics": "CLEAR and ID through motmetrics with the official kit's rules, ratios in %",
         "motmetrics-plain": "CLEAR and ID by motmetrics' own rules, ratios in %",
         "fast": "own engine with the official kit's rules, ratios in %",
+        "ground": "ratios in %, GOSPA in m",
     }[name]

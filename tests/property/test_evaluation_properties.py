@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mctrack.evaluation.multicamera import CameraView, cross_camera_figures
 from mctrack.evaluation.preprocess import scored_overlaps
 from mctrack.evaluation.score import figures, hota_curves, score, sequence_counts
 from mctrack.evaluation.table import BoxTable
@@ -108,3 +111,51 @@ def test_figures_stay_in_their_range_and_add_up(scene: tuple[BoxTable, BoxTable]
     curves = hota_curves(counts)
     assert (np.diff(curves["DetA"]) <= 1e-12).all()
     np.testing.assert_allclose(counts["HOTA_TP"] + counts["HOTA_FN"], len(gt))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(scenes(), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
+def test_across_cameras_truth_is_perfect_and_names_do_not_matter(
+    cameras: list[tuple[BoxTable, BoxTable]], seed: int
+) -> None:
+    names = np.random.default_rng(seed).permutation(1000)
+
+    def renamed(table: BoxTable) -> BoxTable:
+        return BoxTable.of(table.frame, names[table.track_id], table.xyxy)
+
+    def found(pairs: list[tuple[BoxTable, BoxTable]]) -> dict[str, Any]:
+        views = {}
+        for k, (gt, result) in enumerate(pairs):
+            overlaps = scored_overlaps(gt, result)
+            views[f"cam{k}"] = CameraView(overlaps, overlaps.frames / 10)
+        return cross_camera_figures(views)
+
+    if any(len(gt) for gt, _ in cameras):
+        perfect = found([(gt, renamed(gt)) for gt, _ in cameras])
+        for key in ("MC_IDF1", "MC_IDP", "MC_IDR", "CVIDF1", "CVMA", "ID_purity", "ID_completeness"):
+            assert np.isclose(perfect[key], 1), key
+        for key in ("HandOver", "Return"):
+            assert perfect[key] in (None, 1), key
+    before, after = found(cameras), found([(gt, renamed(result)) for gt, result in cameras])
+    for key in ("MC_IDF1", "CVMA", "ID_purity", "ID_completeness", "HandOvers", "Returns"):
+        assert np.isclose(before[key], after[key]), key
+
+
+@settings(max_examples=30, deadline=None)
+@given(scenes(), st.integers(1, 4))
+def test_a_person_renamed_in_the_second_camera_costs_identity_across_cameras_only(
+    scene: tuple[BoxTable, BoxTable], person: int
+) -> None:
+    gt, _ = scene
+    if not (gt.track_id == person).any():
+        return
+    other = BoxTable.of(gt.frame, np.where(gt.track_id == person, 500, gt.track_id), gt.xyxy)
+    views = {}
+    for camera, result in (("a", gt), ("b", other)):
+        overlaps = scored_overlaps(gt, result)
+        assert score(gt, result)["IDF1"] == 1
+        views[camera] = CameraView(overlaps, overlaps.frames / 10)
+    found = cross_camera_figures(views)
+    assert found["MC_IDF1"] < 1
+    assert found["ID_completeness"] < 1
+    assert found["ID_purity"] == 1

@@ -48,11 +48,11 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def test_every_definition_loads() -> None:
-    assert {"mot15", "mot16", "mot17", "mot20", "folder"} <= set(benchmark_names())
+    assert {"mot15", "mot16", "mot17", "mot20", "folder", "lab", "split", "wildtrack"} <= set(benchmark_names())
     for name in benchmark_names():
         benchmark = load_benchmark(name)
         assert benchmark.name == name
-        assert "IoU" in benchmark.protocol
+        assert ("IoU" if benchmark.plane == "image" else "0.5 m") in benchmark.protocol
         assert "--root" in benchmark.fetch
         assert len(benchmark.fetch.splitlines()) < 24
     assert [len(load_benchmark("mot17").splits[s]) for s in ("train", "test", "train-frcnn")] == [21, 21, 7]
@@ -157,7 +157,7 @@ def test_a_split_has_to_be_whole(tmp_path: Path) -> None:
     common = ("--benchmark", "mot16", "--root", tmp_path / "data", "--results", tmp_path / "results")
     code, text = run(*common)
     assert code == 0
-    assert "1 sequences are no whole split of mot16" in text
+    assert "sequences scored: 1, no whole split of mot16" in text
     code, text = run(*common, "--split", "train")
     assert code == 1
     assert "combined (1 of 7)" in text

@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from mctrack.errors import MctrackError
 from mctrack.evaluation.assign import FrameAssigner, best_total
-from mctrack.evaluation.preprocess import scored_overlaps
+from mctrack.evaluation.preprocess import scored_overlaps, scored_tables
 from mctrack.evaluation.score import figures, pooled, score, sequence_counts
 from mctrack.evaluation.table import BoxTable, find_overlaps
 
@@ -194,3 +194,20 @@ def test_table_checks_its_shapes() -> None:
         BoxTable(np.ones(1, int), np.ones(2, int), np.zeros((1, 4)), np.ones(1), np.ones(1, int), np.ones(1))
     with pytest.raises(ValueError, match="not finite"):
         table((1, 1, [0, 0, np.nan, 1]))
+
+
+def test_tables_and_overlaps_that_count_belong_together(rng: np.random.Generator) -> None:
+    """Row i of the tables is box i of the overlaps, in whatever order the file had them."""
+    n = 60
+    xyxy = np.hstack([corner := rng.uniform(0, 50, (n, 2)), corner + 20])
+    frame, order = np.repeat(np.arange(1, 11), 6), rng.permutation(n)
+    gt = BoxTable.of(frame[order], np.tile(np.arange(6), 10)[order], xyxy[order], (rng.random(n) < 0.8).astype(float))
+    result = BoxTable.of(frame, np.tile(np.arange(6), 10), xyxy + rng.normal(0, 3, xyxy.shape))
+    for neutral in (False, True):
+        gt_table, result_table, overlaps = scored_tables(gt, result, zero_is_neutral=neutral)
+        plain, found = scored_overlaps(gt, result, zero_is_neutral=neutral), find_overlaps(gt_table, result_table)
+        for name in ("gt_id", "result_id", "row", "col", "iou"):
+            np.testing.assert_array_equal(getattr(overlaps, name), getattr(plain, name))
+            np.testing.assert_array_equal(getattr(overlaps, name), getattr(found, name))
+        np.testing.assert_array_equal(gt_table.track_id, overlaps.gt_id)
+        assert len(gt_table) < n

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mctrack.commands.benchmark_runner import run_benchmark
+from mctrack.commands.eval_job import RunRequest
+from mctrack.evaluation.benchmark import load_benchmark
 from mctrack.evaluation.motchallenge import read_ground_truth, read_results, read_seqinfo
 from mctrack.evaluation.preprocess import scored_overlaps
 from mctrack.evaluation.score import figures, hota_curves, pooled, sequence_counts
@@ -135,16 +138,34 @@ def test_mot15_results_of_a_published_tracker(data_dir: Path) -> None:
     assert_equal_figures(data_dir / "mot15", data_dir / "mot15_results_cem", sequences, "MOT15")
 
 
-@pytest.mark.data
-@pytest.mark.parametrize("kind", ["noisy truth", "detections"])
-def test_mot17(data_dir: Path, tmp_path: Path, rng: np.random.Generator, kind: str) -> None:
-    """Results made of the truth (all classes, so that distractors are hit) and of the public detections."""
+@pytest.fixture(scope="module")
+def mot17(data_dir: Path) -> tuple[Path, list[str]]:
+    """The folder of MOT17 and its sequences."""
     sequences = sorted(p.name for p in (data_dir / "mot17").iterdir() if p.is_dir())
     assert len(sequences) == 4
+    return data_dir / "mot17", sequences
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_mot17_noisy_truth(mot17: tuple[Path, list[str]], tmp_path: Path, rng: np.random.Generator) -> None:
+    """Results made of the truth, all classes, so that distractors are hit."""
+    root, sequences = mot17
     for name in sequences:
-        make = _noisy_truth if kind == "noisy truth" else _chained_detections
-        np.savetxt(tmp_path / f"{name}.txt", make(data_dir / "mot17" / name, rng), fmt="%g", delimiter=",")
-    assert_equal_figures(data_dir / "mot17", tmp_path, sequences, "MOT17")
+        np.savetxt(tmp_path / f"{name}.txt", _noisy_truth(root / name, rng), fmt="%g", delimiter=",")
+    assert_equal_figures(root, tmp_path, sequences, "MOT17")
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [(), ("track.max_age_s=0.3", "track.new_score=0.5", "output.fill_gap_s=0")])
+def test_mot17_by_two_of_our_configurations(
+    mot17: tuple[Path, list[str]], tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    """What ``mctrack eval`` itself tracks and writes, the defaults and a hastier tracker without filled gaps."""
+    root, sequences = mot17
+    out = run_benchmark(RunRequest(load_benchmark("mot17"), root, tuple(sequences), None, tmp_path / "out", settings))
+    assert_equal_figures(root, out / "tracks", sequences, "MOT17")
 
 
 def _noisy_truth(sequence: Path, rng: np.random.Generator) -> np.ndarray:
@@ -155,21 +176,3 @@ def _noisy_truth(sequence: Path, rng: np.random.Generator) -> np.ndarray:
     table[:, 1] += 1000 * (np.floor(table[:, 0] / 100) % 2) * (table[:, 1] % 3 == 0)
     table[rng.random(len(table)) < 0.02, 1] += 5000
     return np.c_[table[:, :6], np.ones(len(table)), -np.ones((len(table), 3))]
-
-
-def _chained_detections(sequence: Path, rng: np.random.Generator) -> np.ndarray:
-    """Detections, each with the identity of its nearest one in the frame before: a tracker of the simplest kind."""
-    table = np.loadtxt(sequence / "det" / "det.txt", delimiter=",")[:, :7]
-    table = table[table[:, 6] > 0.3]
-    identity, fresh, before = np.zeros(len(table)), 1, np.zeros((0, 5))
-    for frame in np.unique(table[:, 0]):
-        rows = np.flatnonzero(table[:, 0] == frame)
-        taken: set[float] = set()
-        for row in rows:
-            distance = np.abs(before[:, 1:] - table[row, 2:6]).sum(axis=1)
-            near = before[np.argmin(distance), 0] if len(before) and distance.min() < 40 else 0
-            identity[row] = near if near and near not in taken else fresh
-            fresh += identity[row] == fresh
-            taken.add(float(identity[row]))
-        before = np.c_[identity[rows], table[rows, 2:6]]
-    return np.c_[table[:, 0], identity, table[:, 2:7], -np.ones((len(table), 3))]

@@ -1,0 +1,144 @@
+"""The scripts of ``eval/``: what they would run parses, what they write is in order."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(name: str) -> ModuleType:
+    """A script of ``eval/`` as a module."""
+    spec = importlib.util.spec_from_file_location(f"eval_{name}", ROOT / "eval" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_command_of_reproduce_parses(tmp_path: Path) -> None:
+    """Options exist and benchmarks load; last commands take ``--json`` and ``--markdown`` besides."""
+    from mctrack.cli import cli
+    from mctrack.evaluation.benchmark import load_benchmark
+
+    cases = script("reproduce").cases(tmp_path / "data", tmp_path / "out")
+    assert len({c.name for c in cases}) == len(cases) > 8
+    for case in cases:
+        for command in case.commands:
+            words = shlex.split(command)
+            if words[0] == "python":
+                assert (ROOT / words[1]).is_file()
+                continue
+            found: click.Command | None = cli
+            while isinstance(found, click.Group):
+                words = words[1:]
+                found = found.get_command(click.Context(found), words[0])
+            assert found is not None
+            context = found.make_context(words[0], words[1:])
+            if context.params.get("benchmark"):
+                assert load_benchmark(context.params["benchmark"]).name == context.params["benchmark"]
+        assert case.commands[-1].startswith("mctrack eval ")
+
+
+def test_the_readme_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    table = script("readme_table")
+    lines = {
+        "a": table.Line("tracking", "", [], {"MOTA": 0.5, "IDF1": 0.25, "HOTA": 0.125, "IDSW": 3, "GP_MOTA": 0.75}),
+        "b": table.Line("positions", "", [], {"MODA": 0.875, "GOSPA": 1.25}),
+    }
+    monkeypatch.setattr(table, "read_lines", lambda: lines)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["readme_table", "--check", "--readme", str(readme)])
+    with pytest.raises(SystemExit) as caught:
+        table.main()
+    assert caught.value.code
+    monkeypatch.setattr(sys, "argv", ["readme_table", "--readme", str(readme)])
+    table.main()
+    text = readme.read_text()
+    assert text.startswith(f"before\n{table.BEGIN}\n|")
+    assert text.endswith(f"{table.END}\nafter\n")
+    assert "| tracking | 50.0 | 25.0 | 12.5 |  |" in text
+    assert "tracking, within a metre on the floor: MOTA 75.0." in text
+    assert "positions: MODA 87.5, GOSPA 1.25." in text
+    assert "old" not in text
+    monkeypatch.setattr(sys, "argv", ["readme_table", "--check", "--readme", str(readme)])
+    with pytest.raises(SystemExit) as caught:
+        table.main()
+    assert caught.value.code == 0
+    with pytest.raises(SystemExit, match="needs <!-- results:begin -->"):
+        table.updated("no markers", "x")
+
+
+def test_what_is_written_names_no_machine() -> None:
+    for path in (ROOT / "eval" / "results").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert "/home/" not in text, path
+        assert str(ROOT) not in text, path
+    figures = ROOT / "eval" / "results" / "figures.json"
+    kept = {k: v["title"] for k, v in json.loads(figures.read_text(encoding="utf-8")).items()}
+    known = {c.name: c.title for c in script("reproduce").cases(Path("d"), Path("o"))}
+    assert kept.items() <= known.items(), "eval/results/figures.json is older than eval/reproduce.py"
+
+
+def test_positions_from_seven_cameras() -> None:
+    """Feet of different cameras near each other are one person; of one camera they never are; one camera is too few."""
+    fuse = script("wildtrack_positions").fuse
+    xy_m = np.array([[0.0, 0], [0.2, 0], [0.1, 0.3], [5, 5], [5.1, 5], [9, 9]])
+    found = fuse(xy_m, np.array([0, 1, 2, 0, 0, 1]))
+    np.testing.assert_allclose(found, [[0.1, 0.1]])
+    assert fuse(np.zeros((0, 2)), np.zeros(0, int)).shape == (0, 2)
+
+
+def test_feet_go_through_the_homography() -> None:
+    ground_to_image = np.array([[2.0, 0, 10], [0, 4, 20], [0, 0, 1]])
+    found = script("wildtrack_positions").feet_on_ground(np.array([[100.0, 50, 20, 170]]), ground_to_image)
+    np.testing.assert_allclose(found, [[(110 - 10) / 2 / 100, (220 - 20) / 4 / 100]])
+
+
+def test_peers_are_measured_alike(tmp_path: Path) -> None:
+    """A 'tracker' that knows the answer scores 100 through the same path as the public ones; ours is there too."""
+    peers = script("bench_peers")
+    folder = tmp_path / "S-1"
+    (folder / "gt").mkdir(parents=True)
+    (folder / "det").mkdir()
+    rows = [f"{f},{{i}},{50 + 3 * f + 300 * i},100,40,100,{{s}},1,1\n" for f in range(1, 31) for i in (1, 2)]
+    order = [i for _ in range(30) for i in (1, 2)]
+    (folder / "gt" / "gt.txt").write_text("".join(r.format(i=i, s=1) for r, i in zip(rows, order, strict=True)))
+    (folder / "det" / "det.txt").write_text("".join(r.format(i=-1, s=0.9) for r in rows))
+    info = "[Sequence]\nname=S-1\nseqLength=30\nframeRate=30\nimWidth=1920\nimHeight=1080\n"
+    (folder / "seqinfo.ini").write_text(info)
+    benchmark = peers.load_benchmark("mot17")
+    sequences = peers.read_sequences(benchmark, tmp_path, ())
+    knows = peers.Peer("knows", "x", lambda fps: lambda xyxy, score: (xyxy, (xyxy[:, 0] > 500).astype(int)))
+    row = peers.measure("knows", "x", lambda s: peers.run_peer(knows, s), sequences, benchmark)
+    assert row[2:7] == ["100.0"] * 5
+    ours = peers.measure("mctrack", "mctrack", lambda s: peers.run_ours(s, 0.0), sequences, benchmark)
+    assert float(ours[2]) > 90
+    head, rule, *body = peers.table([row, ours]).splitlines()
+    assert len({line.count("|") for line in (head, rule, *body)}) == 1
+
+
+@pytest.mark.parametrize("package", ["ultralytics", "trackers", "boxmot"])
+def test_public_trackers_run_where_they_are_installed(package: str) -> None:
+    if package in ("ultralytics", "boxmot"):
+        pytest.importorskip("lap")  # they need it, but do not bring it along
+    pytest.importorskip(package)
+    peers = script("bench_peers")
+    step = next(p for p in peers.peers() if p.package == package).make(30.0)
+    reported = [step(np.array([[10.0 + k, 10, 50 + k, 110]]), np.array([0.9])) for k in range(10)]
+    boxes, names = reported[-1]
+    assert boxes.shape == (1, 4)
+    assert names.shape == (1,)
+    np.testing.assert_allclose(boxes[0], [19, 10, 59, 110], atol=5)
