@@ -20,6 +20,8 @@ COMMANDS = {
     "eval": "mctrack.commands.eval:eval_command",
     "synth": "mctrack.commands.synth:synth",
     "models": "mctrack.commands.models:models_command",
+    "train-reid": "mctrack.commands.train_reid:train_reid_command",
+    "tune-reid": "mctrack.commands.tune_reid:tune_reid_command",
     "export-reid": "mctrack.commands.export_reid:export_reid_command",
     "make-reid-data": "mctrack.commands.make_reid_data:make_reid_data_command",
     "train-detector": "mctrack.commands.train_detector:train_detector_command",

@@ -1,0 +1,73 @@
+"""The table of all recipes: what is put beside a paper's figure, and what never is."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reid_recipes", ROOT / "eval" / "reid_recipes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write(out: Path, name: str, data: str, images: int, identities: int) -> None:
+    figures = {"rank1": 91.23, "rank5": 95.0, "rank10": 97.0, "mAP": 81.87, "mINP": 50.0}
+    metrics: dict[str, Any] = {
+        "data": [data], "identities": identities, "images": images, "real_images": images, "epochs": 2.0,
+        "images_per_s": 10.0, "scores": {data: figures}, "reranked": {}}
+    (out / name).mkdir()
+    (out / name / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_only_official_counts_stand_beside_a_papers_figure(script: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path, "am0bh", "market1501", 12936, 751)
+    write(tmp_path, "am0", "market1501", 2400, 300)
+    (tmp_path / "am0bh-attr").mkdir()
+    (tmp_path / "am0bh-attr" / "skipped.txt").write_text("the dataset has no attributes\n")
+    lines = script.tables(tmp_path, ["am0bh", "am0", "am0bh-attr", "am"], "command").splitlines()
+    assert "| am0bh | Table 3, AM0BH | market1501 | 94.64 | 85.9 | 91.2 | 81.9 |" in lines
+    assert "| am0bh | Table 3, AM0BH | dukemtmc | 89.2 | 76.68 | not run: no data here |  |" in lines
+    assert "| am0 | Table 3, AM0 | market1501 | 92.86 | 83.67 | not run: no data here |  |" in lines
+    assert "| am0 | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
+    assert any(line.startswith("| am0bh-attr | the dataset has no attributes |") for line in lines)
+    assert any(line.startswith("| am | not run |") for line in lines)
+
+
+def test_epochs_and_scale_keep_the_shape(script: ModuleType) -> None:
+    from reid_models.recipe import load_recipe
+    from reid_models.schedules import Schedule
+
+    options = script._parser().parse_args(["--out", "x", "--epochs", "5", "--scale", "0.25", "--gan-steps", "3"])
+    for name in ("fidi", "slsr", "robust-reid"):
+        recipe = load_recipe(name)
+        made = load_recipe(name, script.assignments(recipe, options, 100))
+        assert Schedule(made.schedule, 40, made.epoch_scale).total_steps == 200
+        assert made.model.pretrained is None
+        if name == "robust-reid":
+            assert made.input_hw == [160, 64]
+        else:
+            assert made.input_hw == ([64, 32] if name == "fidi" else [64, 64])  # 224 / 4 = 56: to a multiple of 16
+    slsr = load_recipe("slsr", script.assignments(load_recipe("slsr"), options, 100))
+    assert slsr.generated is not None
+    assert (slsr.generated.images, slsr.generated.gan_steps) == (99, 3)
+    assert slsr.data.store_hw == [64, 64]
+
+
+def test_an_unknown_recipe_is_one_line(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script.main(["--out", str(tmp_path), "--recipes", "am0bhs"]) == 2
+    assert "did you mean 'am0bhsp'" in capsys.readouterr().err
+    assert script.main(["--out", str(tmp_path)]) == 2
+    assert "give --data ROOT" in capsys.readouterr().err
