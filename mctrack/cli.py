@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "mctrack.commands.export:export_command",
     "refine": "mctrack.commands.refine:refine_command",
     "eval": "mctrack.commands.eval:eval_command",
+    "calibrate": "mctrack.commands.calibrate:calibrate",
     "synth": "mctrack.commands.synth:synth",
     "models": "mctrack.commands.models:models_command",
     "train-reid": "mctrack.commands.train_reid:train_reid_command",

@@ -188,7 +188,7 @@ class RunConfig:
     cams: list[str] = field(default_factory=list)
     """Videos, globs, image folders, MOTChallenge sequences, rtsp:// URLs, webcam numbers, or name=source."""
     calib: str | None = None
-    """Calibration of the cameras; not supported in this version."""
+    """Calibration of the cameras: a site file (YAML, see mctrack/geometry/site.py) or a calibration.json."""
     device: str = "auto"
     """Where networks run: auto, cpu or cuda."""
     quiet: bool = False
@@ -231,7 +231,7 @@ def parse_config(cls: type[C], text: str, origin: str) -> C:
     Raises:
         ConfigError: as :func:`load_config`.
     """
-    return _merge(cls, [(origin, _parse_yaml(text, origin))])
+    return _merge(cls, [(origin, parse_yaml(text, origin))])
 
 
 def _merge(cls: type[C], layers: Sequence[tuple[str, dict[str, Any]]]) -> C:
@@ -291,10 +291,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise ConfigError(f"configuration {path} cannot be read: {reason}") from error
-    return _parse_yaml(text, f"configuration {path}")
+    return parse_yaml(text, f"configuration {path}")
 
 
-def _parse_yaml(text: str, origin: str) -> dict[str, Any]:
+def parse_yaml(text: str, origin: str) -> dict[str, Any]:
+    """A mapping from YAML text; ``origin`` says in messages where it is from.
+
+    Raises:
+        ConfigError: it is not YAML, or something else than a mapping.
+    """
     import yaml
 
     try:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from mctrack.embed.crops import crop_quality
 from mctrack.meter import Meter
 from mctrack.sinks import Sink
 from mctrack.track import Tracker
-from mctrack.types import Detections, FloatArray, Frame, Instant, InstantResult, State
+from mctrack.types import Detections, FloatArray, Frame, Instant, InstantResult, State, Tracks
 
 AHEAD = 4
 CHECKPOINT_EVERY = 16
@@ -37,6 +37,14 @@ class FrameEmbedder(Protocol):
 
     def embed(self, frames: Sequence[Frame], detections: Sequence[Detections]) -> list[Detections]:
         """The detections with embeddings."""
+        ...
+
+
+class Locator(Protocol):
+    """Knows where on the floor people in a calibrated camera stand."""
+
+    def locate(self, frame: Frame, xyxy: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+        """(n, 2) metres, NaN where unknown, and (n, 2, 2) covariances in m²; None: the camera is not calibrated."""
         ...
 
 
@@ -67,6 +75,7 @@ class Stages:
         seconds: filled as the run goes: CPU seconds of this loop's own work per stage, and wall seconds of the
             detector and embedder (networks compute in threads of their own).
         meter: told when detector and embedder are at work.
+        locator: where people stand, in a run with calibration.
     """
 
     detector: Detector
@@ -77,6 +86,7 @@ class Stages:
     next_frame: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     meter: Meter = field(default_factory=Meter)
+    locator: Locator | None = None
 
     @contextmanager
     def timed(self, stage: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
@@ -252,7 +262,7 @@ def _perception_state(stages: Stages) -> State:
 
 def _follow(seen: Perceived, stages: Stages) -> InstantResult:
     """Track every camera, then name the tracks."""
-    tracks, views = [], []
+    tracks, views, divided = [], [], []
     with stages.timed("track"):
         for frame, found, warp in zip(seen.instant.frames, seen.detections, seen.warps, strict=True):
             tracks.append(stages.trackers[frame.camera].update(found, frame.time_s, warp))
@@ -260,10 +270,47 @@ def _follow(seen: Perceived, stages: Stages) -> InstantResult:
     with stages.timed("associate"):
         for frame, track, quality in zip(seen.instant.frames, tracks, seen.quality, strict=True):
             of_track = np.where(track.seen, np.append(quality, 0.0)[track.detection_index], 0.0)
-            views.append(CameraView(frame.camera, track, of_track))
+            splits = _Splits(stages.trackers[frame.camera])
+            places = _places(stages.locator, frame, track)
+            views.append(CameraView(frame.camera, track, of_track, *places, splits.split if splits.able else None))
+            divided.append(splits)
         links = stages.associator.update(seen.instant.time_s, views)
+        tracks = [s.apply(track) for s, track in zip(divided, tracks, strict=True)]
+        views = [replace(v, tracks=track) for v, track in zip(views, tracks, strict=True)]
         names = tuple(stages.associator.global_ids(v.camera, v.tracks.track_id) for v in views)
-    return InstantResult(seen.instant, tuple(tracks), names, links)
+        ground: tuple[FloatArray, ...] = ()
+        if stages.locator is not None:
+            ground = tuple(stages.associator.ground(v.camera, v.tracks.track_id) for v in views)
+    return InstantResult(seen.instant, tuple(tracks), names, links, ground)
+
+
+class _Splits:
+    """Tracks of one camera that got a new ID at this instant, because the associator asked for it."""
+
+    def __init__(self, tracker: object) -> None:
+        self._split = getattr(tracker, "split", None)
+        self._new: dict[int, int] = {}
+
+    @property
+    def able(self) -> bool:
+        """Whether this kind of tracker can split its tracks."""
+        return self._split is not None
+
+    def split(self, track_id: int) -> int:
+        """A new ID for a track."""
+        assert self._split is not None
+        self._new[track_id] = self._split(track_id)
+        return self._new[track_id]
+
+    def apply(self, tracks: Tracks) -> Tracks:
+        """The tracks under their new IDs."""
+        if not self._new:
+            return tracks
+        return replace(tracks, track_id=np.array([self._new.get(t, t) for t in tracks.track_id.tolist()], np.int64))
+
+
+def _places(locator: Locator | None, frame: Frame, tracks: Tracks) -> tuple[FloatArray | None, FloatArray | None]:
+    return (None, None) if locator is None else locator.locate(frame, tracks.xyxy) or (None, None)
 
 
 def ahead(items: Iterator[T], limit: int, stop: threading.Event) -> Generator[T, None, None]:

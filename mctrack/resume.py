@@ -49,8 +49,10 @@ def to_keep(config: RunConfig, specs: Sequence[CameraSpec]) -> RunConfig:
 
     cams = [f"{s.name}={shown_uri(s.uri) if s.live else Path(s.uri).resolve()}" for s in specs]
     weights = config.detect.weights
+    calib = config.calib and _absolute(config.calib)
     detect = replace(config.detect, name=_model(config.detect.name), weights=weights and _absolute(weights))
-    return replace(config, cams=cams, detect=detect, reid=replace(config.reid, name=_model(config.reid.name)))
+    reid = replace(config.reid, name=_model(config.reid.name))
+    return replace(config, cams=cams, calib=calib, detect=detect, reid=reid)
 
 
 def check_same(stored: RunConfig, given: RunConfig, specs: Sequence[CameraSpec], out: Path) -> None:
@@ -100,6 +102,10 @@ def fingerprints(config: RunConfig, specs: Sequence[CameraSpec]) -> dict[str, st
             found[key] = _of_file(path)
         elif name and path.is_dir():
             found[key] = _of_names(path, path.rglob("*.txt"))
+    if config.calib is not None:
+        from mctrack.geometry.site import peek_site
+
+        found |= {f"calib {path.name}": _of_file(path) for path in peek_site(config.calib).files}
     return found
 
 

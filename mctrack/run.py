@@ -20,6 +20,7 @@ from mctrack.meter import Meter, MeteredSource, overhead
 from mctrack.resume import check_same, check_unchanged, fingerprints, stored_config, to_keep
 
 if TYPE_CHECKING:
+    from mctrack.geometry.locate import SiteLocator
     from mctrack.pipeline import LoopEnd, Stages
     from mctrack.sinks import Sink
     from mctrack.sinks.store import RunStore
@@ -95,6 +96,7 @@ class _Run:
         self.lost: list[str] = []
         self.facts: dict[str, Any] = {}
         self.skip = 0
+        self.locator: SiteLocator | None = None
 
     def go(self, on_start: Callable[[], None] | None) -> RunSummary:
         from mctrack.video.cameras import parse_cameras
@@ -102,6 +104,7 @@ class _Run:
 
         _check(self.config)
         self.specs = parse_cameras(self.config.cams)
+        self._take_from_site()
         check_offsets(self.config.video, self.specs)
         self.out = choose_folder(self.config, self.resume)
         with ExitStack() as stack:
@@ -138,6 +141,7 @@ class _Run:
         if store is None:
             self._gather_facts(detector, embedder)
         stages = self._stages(detector, embedder)
+        stages.locator = self.locator = self._locator(sources)
         if self.config.device == "cuda" and "cuda" not in (self.facts["detector"] + self.facts["reid"]).lower():
             self._warn("--device cuda: neither this detector nor this embedder can use it; both run on the CPU")
         if saved is not None:
@@ -145,6 +149,38 @@ class _Run:
             stages.restore(saved[1])
             self.say(f"resume: going on after {self.skip} moments that are done")
         return stages, sources
+
+    def _take_from_site(self) -> None:
+        """Clocks and ways between cameras that the site file knows and the configuration does not."""
+        if self.config.calib is None:
+            return
+        from mctrack.geometry.site import match_names, peek_site
+
+        names = [s.name for s in self.specs]
+        site = peek_site(self.config.calib)
+        match_names(site, names)
+        offsets = {n: v for n, v in site.time_offset_s.items() if n in names}
+        ways = {k: list(v) for k, v in site.transitions.items() if all(end in names for end in site.ends(k))}
+        self.config.video.offset_s = offsets | self.config.video.offset_s
+        self.config.associate.transitions = ways | self.config.associate.transitions
+
+    def _locator(self, sources: Sequence[MeteredSource]) -> SiteLocator | None:
+        """Knows where people stand, if the cameras are calibrated."""
+        if self.config.calib is None:
+            return None
+        from mctrack.geometry.locate import SiteLocator
+        from mctrack.geometry.site import load_site, match_names
+
+        site = load_site(self.config.calib, {s.spec.name: s.size for s in sources})
+        names = [s.spec.name for s in sources]
+        known = match_names(site, names)
+        for note in site.notes:
+            self._warn(f"{site.path}: {note}")
+        missing = [n for n in names if n not in known]
+        if missing:
+            self._warn(f"{site.path} does not know {', '.join(missing)}: followed there without calibration")
+        self.say(f"calibration: {', '.join(known)}")
+        return SiteLocator(site)
 
     def _embedder(self) -> Any:
         if self.config.reid.name == "none":
@@ -340,6 +376,8 @@ class _Run:
             if source.broken is not None:
                 self._warn(source.broken)
         store.flush()
+        for line in self.locator.warnings if self.locator is not None else ():
+            self._warn(line)
         reports = [s.report() for s in sources if s.broken is None]
         for report in reports:
             for line in report.warnings:
@@ -423,9 +461,6 @@ class _Optional:
 
 def _check(config: RunConfig) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
-    if config.calib is not None:
-        raise ConfigError(f"calib: {config.calib}: calibrated cameras are not supported in this version of mctrack; "
-                          "leave --calib out")
     if not config.cams:
         raise ConfigError("no cameras: give --cams, e.g. mctrack run --cams videos/cam*.mp4")
     o = config.output

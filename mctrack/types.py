@@ -187,9 +187,12 @@ class InstantResult:
         tracks: one :class:`Tracks` per frame, in the frames' order.
         global_ids: one (n,) int64 array per frame: the identity of each track, −1 while not yet named.
         links: identity decisions made at this instant; apply them to the map in order.
+        ground: one (n, 2) array per frame: where each track's person stands on the floor by all calibrated cameras,
+            metres, NaN where unknown; empty in a run without calibration.
     """
 
     instant: Instant
     tracks: tuple[Tracks, ...]
     global_ids: tuple[IntArray, ...]
     links: tuple[Link, ...]
+    ground: tuple[FloatArray, ...] = ()

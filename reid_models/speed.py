@@ -54,7 +54,7 @@ def measure(names: Sequence[str], batch: int = 8, rounds: int = 12) -> Iterator[
     sessions: list[tuple[Any, NDArray[np.float32]]] = []
     rng = np.random.default_rng(0)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         for name in names:
             model = build_model(name)
             hw = tuple(model.input_hw)  # type: ignore[arg-type]

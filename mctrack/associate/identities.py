@@ -134,6 +134,17 @@ class IdentityBook:
             at = np.ix_(slots, slots)
             self._met[at] = np.minimum(self._met[at] + (1 - np.eye(len(slots), dtype=np.uint8)), MET_FRAMES)
 
+    def saw_apart(self, ids: Sequence[int], apart: NDArray[np.bool_]) -> None:
+        """Note which of n identities (n, n) were seen in different places at one time."""
+        slots = [self.gallery.slot[g] for g in ids]
+        at = np.ix_(slots, slots)
+        self._met[at] = np.minimum(self._met[at] + apart.astype(np.uint8), MET_FRAMES)
+
+    def close(self, global_id: int) -> None:
+        """Close an identity; its tracklets are forgotten, its number stays."""
+        self._close(global_id)
+        self._grouped = None
+
     def merge(self, keep: int, gone: int) -> None:
         """Give everything of one identity to another."""
         k, g = self.gallery.slot[keep], self.gallery.slot[gone]

@@ -15,6 +15,7 @@ from mctrack.associate.identities import IdentityBook
 from mctrack.associate.lessons import learn
 from mctrack.associate.looks import Prototypes, looks_distance
 from mctrack.associate.scores import Partner, Scorer, Scores
+from mctrack.associate.together import Together
 from mctrack.associate.transitions import Transitions
 from mctrack.associate.whereabouts import OVERLAP_S
 from mctrack.config import AssociateConfig
@@ -64,6 +65,9 @@ class OnlineAssociator:
         self.transitions = Transitions(config.transitions, cameras, config.learn_transitions)
         self.scene = None if probability is None else SceneCalibration(probability)
         self._scorer = None if self.scene is None else Scorer(self.book, self.scene, self.transitions)
+        self.together = Together(self.book, self.scene, self._unite)
+        if self._scorer is not None:
+            self._scorer.impossible = self.together.impossible
         self._next_merge_s = self._next_prune_s = -np.inf
         self._next_met_s: dict[str, float] = {}
         self._twice: dict[str, dict[int, tuple[float, float]]] = {}
@@ -76,6 +80,7 @@ class OnlineAssociator:
         self._links = []
         for view in views:
             self._observe(time_s, view)
+        self._links += self.together.observe(time_s, views)
         for view in views:
             self._keep_apart(time_s, view)
         self._name(time_s, self.book.waiting())
@@ -99,6 +104,10 @@ class OnlineAssociator:
     def global_ids(self, camera: str, track_id: IntArray) -> IntArray:
         """(n,) identities, −1 where not yet named."""
         return self.book.identities_of(camera, track_id)
+
+    def ground(self, camera: str, track_id: IntArray) -> Array:
+        """(n, 2) metres, where the people of a camera's tracks are by all cameras together; NaN where unknown."""
+        return self.together.places(camera, track_id)
 
     # ------------------------------------------------------------------ evidence
 
@@ -154,19 +163,32 @@ class OnlineAssociator:
         """Decide about the waiting tracklets that have enough evidence."""
         c, table = self.config, self.book.table
         if self.scene is None:
-            for row in waiting:
+            for row in self.together.collapse(waiting)[0] if self.together.active else waiting:
                 self._found(time_s, row, "new")
+            self._links += self.together.follow(time_s)
             return
-        ready = []
+        ready, faceless = [], []
         for row in waiting:
             age_s = time_s - table.first_s[row]
             overdue = final or age_s >= c.wait_s
             if len(table.looks[row]) and ((table.samples[row] >= c.samples and age_s >= c.name_s) or overdue):
                 ready.append(row)
             elif overdue:
-                self._found(time_s, row, "new", gates={"no_usable_crop": True})
+                faceless.append(row)
+        if self.together.active:
+            faceless = self._without_company(ready, faceless)
+        for row in faceless:
+            self._found(time_s, row, "new", gates={"no_usable_crop": True})
         if ready:
             self._decide(time_s, ready, final)
+        self._links += self.together.follow(time_s)
+
+    def _without_company(self, ready: Sequence[int], faceless: Sequence[int]) -> list[int]:
+        """Of tracklets without a crop those to be named by themselves: nobody of their presence has looks."""
+        heads, company = self.together.collapse(faceless)
+        described = self.book.table.looks
+        return [head for head, rows in zip(heads, company, strict=True)
+                if not any(row in ready or len(described[row]) for row in rows)]
 
     def _decide(self, time_s: float, ready: list[int], final: bool, previous: int = -1) -> None:
         """Link, found or leave waiting; ``previous`` is the identity that the tracklets were just taken from."""
@@ -175,7 +197,7 @@ class OnlineAssociator:
             for row in ready:
                 self._found(time_s, row, kind, previous)
             return
-        c, scores = self.config, self._scorer.tracklets(ready)
+        c, scores, ready = self.config, *self._score(ready)
         for i, (row, j) in enumerate(zip(ready, _assign(scores.odds), strict=True)):
             best, runner, runner_j = _best_two(scores.odds[i], j)
             overdue = final or time_s - self.book.table.first_s[row] >= c.wait_s
@@ -183,6 +205,14 @@ class OnlineAssociator:
                 self._link(time_s, row, scores, i, j, runner_j, previous)
             elif overdue or sigmoid(scores.odds[i].max(initial=-np.inf)) < c.new_probability:
                 self._found(time_s, row, kind, previous, _nearest(scores.odds[i], scores.ids))
+
+    def _score(self, ready: list[int]) -> tuple[Scores, list[int]]:
+        """Scores of the tracklets; of those that are together on the floor one speaks for all."""
+        assert self._scorer is not None
+        if not self.together.active:
+            return self._scorer.tracklets(ready), ready
+        heads, company = self.together.collapse(ready)
+        return self._scorer.tracklets(heads, company, self.together.odds(heads, self.book.open_ids())), heads
 
     def _link(self, time_s: float, row: int, scores: Scores, i: int, j: int, runner_j: int, previous: int) -> None:
         """Give the i-th of the scored tracklets the j-th identity."""
@@ -244,11 +274,23 @@ class OnlineAssociator:
             self.book.members(gone), key=lambda r: (table.first_s[r], table.cameras[table.camera[r]], table.track_id[r])
         )
         self.book.merge(keep, gone)
+        self.together.renamed(keep, gone)
         self._links.append(
             Link(time_s, table.cameras[table.camera[first]], int(table.track_id[first]), keep, "merge", gone,
                  chosen.distance, float(rival), sigmoid(chosen.odds),
                  {"never_met": True, "margin": round(float(min(margin, 99.0)), 3)})
         )  # fmt: skip
+
+    def _unite(self, time_s: float, keep: int, gone: int, gates: dict[str, object]) -> None:
+        """Merge identities for a reason other than looks."""
+        table = self.book.table
+        first = min(
+            self.book.members(gone), key=lambda r: (table.first_s[r], table.cameras[table.camera[r]], table.track_id[r])
+        )
+        self.book.merge(keep, gone)
+        self.together.renamed(keep, gone)
+        camera, track_id = table.cameras[table.camera[first]], int(table.track_id[first])
+        self._links.append(Link(time_s, camera, track_id, keep, "merge", gone, gates=gates))
 
     # ------------------------------------------------------------------ state
 
@@ -258,6 +300,7 @@ class OnlineAssociator:
             "book": self.book.state(), "transitions": self.transitions.state(),
             "scene": None if self.scene is None else self.scene.state(),
             "next_met_s": dict(self._next_met_s), "next_s": [self._next_merge_s, self._next_prune_s],
+            "together": self.together.state(),
             "twice": [[camera, [[g, *times] for g, times in row.items()]] for camera, row in self._twice.items()],
         }
 
@@ -270,6 +313,7 @@ class OnlineAssociator:
         self._next_met_s = dict(state["next_met_s"])
         self._twice = {camera: {g: (first_s, last_s) for g, first_s, last_s in row} for camera, row in state["twice"]}
         self._next_merge_s, self._next_prune_s = state["next_s"]
+        self.together.restore(state["together"])
 
 
 def _assign(odds: Array) -> list[int]:

@@ -59,15 +59,30 @@ class Scorer:
 
     def __init__(self, book: IdentityBook, scene: SceneCalibration, transitions: Transitions) -> None:
         self._book, self._scene, self._transitions = book, scene, transitions
+        self.impossible: Callable[[int, int], bool] = lambda g, h: False
+        """Told two identities: whether something else than looks and cameras makes them different people."""
 
-    def tracklets(self, rows: Sequence[int]) -> Scores:
-        """Score n waiting tracklets against all open identities."""
+    def tracklets(
+        self, rows: Sequence[int], company: Sequence[Sequence[int]] | None = None, floor_odds: Array | None = None
+    ) -> Scores:
+        """Score n waiting tracklets against all open identities.
+
+        Args:
+            rows: the tracklets.
+            company: for each of them the tracklets, itself included, that are the same person; they are scored as one.
+            floor_odds: (n, m) log-odds to be added for the m identities of ``open_ids``; −∞: impossible.
+        """
         table, ids = self._book.table, self._book.open_ids()
+        groups = [[row] for row in rows] if company is None else company
         odds, distance = np.full((len(rows), len(ids)), -np.inf), np.full((len(rows), len(ids)), np.nan)
         where = whereabouts(table, self._book.grouped(), np.array(rows, np.int64), self._transitions)
-        full = [i for i, row in enumerate(rows) if len(table.looks[row])]
+        if company is not None:
+            self._shut(where.odds, groups)
+        if floor_odds is not None:
+            where.odds[:] += floor_odds
+        full = [i for i, group in enumerate(groups) if any(len(table.looks[row]) for row in group)]
         if full and ids:
-            queries = unit(np.stack([table.looks[rows[i]].whole() for i in full]))
+            queries = unit(np.stack([self._sum_of(groups[i]) for i in full]))
             cosine, spread = self._book.gallery.similarity(queries, ids)
             closest = nearest_bound(cosine, spread)
             bound = np.nan_to_num(self._scene.log_odds(closest), nan=-np.inf) + where.odds[full]
@@ -75,6 +90,19 @@ class Scorer:
                 exact = self._exact(queries[k], cosine[k], ids, where.odds[i])
                 odds[i], distance[i] = _best_first(bound[k], closest[k], exact)
         return Scores(ids, odds, distance, where.odds, where.last)
+
+    def _sum_of(self, rows: Sequence[int]) -> Array:
+        """(d,) sum of the looks of tracklets."""
+        looks = [self._book.table.looks[row] for row in rows]
+        return np.asarray(sum(item.whole() for item in looks if len(item)))
+
+    def _shut(self, odds: Array, groups: Sequence[Sequence[int]]) -> None:
+        """Close identities (n, m) to groups of which any tracklet was beside one of theirs in one camera."""
+        members = self._book.grouped()
+        for i, group in enumerate(groups):
+            if len(group) > 1 and len(members.rows):
+                meets = collide(self._book.table, np.array(group)[:, None], members.rows).any(axis=0)
+                odds[i, members.owner[meets]] = -np.inf
 
     def _exact(
         self, query: Array, cosine: Array, ids: list[int], timing: Array
@@ -137,7 +165,7 @@ class Scorer:
     def _compare(self, g: int, h: int) -> Partner:
         table = self._book.table
         a, b = np.array(self._book.members(g)), np.array(self._book.members(h))
-        if collide(table, a[:, None], b).any():
+        if collide(table, a[:, None], b).any() or self.impossible(g, h):
             return Partner(h, -np.inf, np.nan)
         first, second = (a, b) if table.first_s[a].min() <= table.first_s[b].min() else (b, a)
         row = second[[table.first_s[second].argmin()]]

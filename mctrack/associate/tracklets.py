@@ -66,6 +66,10 @@ class TrackletTable:
         known = self._row[self.camera_index(camera)]
         return np.array([known.get(t, -1) for t in track_id.tolist()], np.int64).reshape(-1)
 
+    def row(self, camera: int, track_id: int) -> int:
+        """Row of one tracklet by its camera's number, −1 where unknown."""
+        return self._row[camera].get(track_id, -1)
+
     def see(self, camera: str, track_id: IntArray, time_s: float, xyxy: FloatArray) -> tuple[IntArray, IntArray]:
         """(n,) rows of tracks seen at this moment, made where they are new, and which of them are."""
         index, rows = self.camera_index(camera), self.find(camera, track_id)

@@ -57,7 +57,7 @@ class CamerasCommand(click.Command):
 @click.option("--weights", metavar="PATH", help="The detector's weights; for 'file': the detections.")
 @click.option("--reid", metavar="NAME|none", help="Embedder: histogram, a path to an ONNX file, or none.  "
                                                   "[default: histogram]")
-@click.option("--calib", metavar="FILE", help="Calibration of the cameras.")
+@click.option("--calib", metavar="FILE", help="Calibration of the cameras: a site file (YAML) or calibration.json.")
 @click.option("--out", metavar="DIR", help="Folder for the results.  [default: runs/<time>]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where networks run.  [default: auto]")
 @click.option("--start", type=click.IntRange(0), metavar="N", help="First frame of every camera, from 0.")

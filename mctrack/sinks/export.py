@@ -77,15 +77,18 @@ def write_parquet(store: StoreReader, path: Path, fill_gap_s: float = 1.0) -> Wr
     text = pa.dictionary(pa.int32(), pa.string())
     schema = pa.schema([
         ("camera", text), ("frame", number), ("time_s", real), ("track_id", number), ("global_id", number),
-        ("x", real), ("y", real), ("w", real), ("h", real), ("score", real), ("filled", pa.bool_()),
+        ("x", real), ("y", real), ("w", real), ("h", real), ("score", real),
+        ("ground_x_m", real), ("ground_y_m", real), ("filled", pa.bool_()),
     ])  # fmt: skip
     written = Written([path])
     with replacing(path) as temporary, pq.ParquetWriter(str(temporary), schema) as writer:
         for table in camera_tables(store, fill_gap_s, written):
             b = table.boxes
             camera = pa.DictionaryArray.from_arrays(np.zeros(len(b), np.int32), [table.camera])
-            columns = [b.frame_index, table.time_s, b.track_id, b.global_id, *tlwh(b), b.score, b.filled]
-            writer.write_table(pa.table([camera, *map(pa.array, columns)], schema=schema))
+            columns = [b.frame_index, table.time_s, b.track_id, b.global_id, *tlwh(b), b.score, *b.ground.T, b.filled]
+            # what is not known on the floor is NaN, and becomes null
+            arrays = [pa.array(np.ascontiguousarray(c), from_pandas=True) for c in columns]
+            writer.write_table(pa.table([camera, *arrays], schema=schema))
     return written
 
 

@@ -16,8 +16,10 @@ from mctrack.errors import OutputError, suggest
 from mctrack.sinks.schema import APPLICATION_ID, SCHEMA_VERSION, Boxes, CameraInfo
 from mctrack.types import FloatArray, Instant, InstantResult, IntArray, Link, Tracks
 
-_BOX = np.dtype([("frame", "i8"), ("track", "i8"), ("tlwh", "f8", 4), ("score", "f8"), ("state", "i8")])
-_FLAT_BOX = np.dtype([("frame", "i8"), ("track", "i8"), *((c, "f8") for c in "xywhs"), ("state", "i8")])
+_BOX = np.dtype([("frame", "i8"), ("track", "i8"), ("tlwh", "f8", 4), ("score", "f8"), ("state", "i8"),
+                 ("ground", "f8", 2)])
+_FLAT_BOX = np.dtype([("frame", "i8"), ("track", "i8"), *((c, "f8") for c in "xywhs"), ("state", "i8"),
+                      ("gx", "f8"), ("gy", "f8")])
 _REPLAY = """
 SELECT track_id, x, y, w, h, score, state, IFNULL(
     (SELECT n.global_id FROM names n WHERE n.camera_id = b.camera_id AND n.track_id = b.track_id AND n.instant <= ?
@@ -73,8 +75,8 @@ class StoreReader:
         with self._reading() as db:
             camera_id = self._id(db, camera)
             rows = db.execute(
-                "SELECT frame, track_id, x, y, w, h, score, state FROM boxes WHERE camera_id = ?"
-                " ORDER BY frame, track_id", [camera_id],
+                "SELECT frame, track_id, x, y, w, h, score, state, IFNULL(ground_x_m, 9e999), IFNULL(ground_y_m, 9e999)"
+                " FROM boxes WHERE camera_id = ? ORDER BY frame, track_id", [camera_id],
             )  # fmt: skip
             # x, y, w, h arrive as separate columns; the same bytes read as one field of four
             table = np.fromiter(rows, _FLAT_BOX).view(_BOX)
@@ -87,12 +89,14 @@ class StoreReader:
             roots = self._roots(db)
         names = np.array([roots.get(g, g) for g in tracklets[:, 2].tolist()], np.int64)
         place = np.searchsorted(tracklets[:, 0], table["track"])
+        ground = np.where(np.isfinite(table["ground"]), table["ground"], np.nan)  # SQLite has no NaN, but infinity
         xyxy = table["tlwh"].copy()
         xyxy[:, 2:] += xyxy[:, :2]
         boxes = Boxes(
             table["frame"].copy(), table["track"].copy(),
             names[place] if with_global else np.full(len(table), -1, np.int64),
             xyxy, table["score"].copy(), table["state"].copy(), np.zeros(len(table), bool),
+            None if np.isnan(ground).all() else ground,
         )  # fmt: skip
         return boxes.take(tracklets[place, 1] == 1) if confirmed_only else boxes
 

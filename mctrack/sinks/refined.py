@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +50,7 @@ class RefinedReader(StoreReader):
             rows = found.track_id == track_id
             for part in self._names.get((camera, track_id), ()):
                 name[rows & (found.frame_index >= part.first) & (found.frame_index <= part.last)] = part.global_id
-        found = Boxes(found.frame_index, found.track_id, name, found.xyxy, found.score, found.state, found.filled)
-        return bridge(found, *self.frame_times(camera), self._bridge_s)
+        return bridge(replace(found, global_id=name), *self.frame_times(camera), self._bridge_s)
 
     def identity_map(self) -> dict[tuple[str, int], int]:
         """(camera, track_id) → the identity of its longest stretch."""
@@ -101,7 +100,9 @@ def bridge(boxes: Boxes, frame_index: IntArray, time_s: np.ndarray, bridge_s: fl
             boxes.xyxy[a] + share * (boxes.xyxy[b] - boxes.xyxy[a]),
             boxes.score[a] + share[:, 0] * (boxes.score[b] - boxes.score[a]),
             np.full(n, boxes.state[a]), np.ones(n, bool),
+            boxes.ground[a] + share * (boxes.ground[b] - boxes.ground[a]),
         ))  # fmt: skip
     names = ("frame_index", "track_id", "global_id", "xyxy", "score", "state", "filled")
-    joined = Boxes(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names})
+    ground = None if boxes.ground_m is None else np.concatenate([p.ground for p in parts])
+    joined = Boxes(**{n: np.concatenate([getattr(p, n) for p in parts]) for n in names}, ground_m=ground)
     return joined.take(np.lexsort((joined.track_id, joined.frame_index)))

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mctrack.sinks.files import plain
-from mctrack.types import InstantResult, IntArray, Link, Tracks, TrackState
+from mctrack.types import FloatArray, InstantResult, IntArray, Link, Tracks, TrackState
 
 _UPSERT_TRACKLET = """
 INSERT INTO tracklets (camera_id, track_id, first_frame, last_frame, n_boxes, confirmed_instant, global_id)
@@ -52,18 +56,26 @@ class Rows:
     """An instant's results without its pictures, which must not wait in a queue."""
 
     time_s: float
-    frames: tuple[tuple[str, int, float, Tracks, IntArray], ...]
+    frames: tuple[tuple[str, int, float, Tracks, IntArray, FloatArray | None], ...]
     links: tuple[Link, ...]
 
     @staticmethod
     def of(result: InstantResult) -> Rows:
         """What the database keeps of a result."""
-        frames = zip(result.instant.frames, result.tracks, result.global_ids, strict=True)
+        ground = result.ground or (None,) * len(result.tracks)
+        frames = zip(result.instant.frames, result.tracks, result.global_ids, ground, strict=True)
         return Rows(
             float(result.instant.time_s),
-            tuple((f.camera, int(f.index), float(f.time_s), t, g) for f, t, g in frames),
+            tuple((f.camera, int(f.index), float(f.time_s), t, g, xy) for f, t, g, xy in frames),
             result.links,
         )
+
+
+def _floor_columns(ground: FloatArray | None, seen: NDArray[np.bool_]) -> Sequence[Sequence[float | None]]:
+    """Two columns of metres for the seen tracks, None where the place is not known."""
+    if ground is None:
+        return [[None] * int(seen.sum())] * 2
+    return [[None if math.isnan(v) else v for v in column] for column in ground[seen].T.tolist()]
 
 
 class RowWriter:
@@ -85,8 +97,8 @@ class RowWriter:
         self.instant += 1
         for link in rows.links:
             self._add_link(link)
-        for camera, frame, time_s, tracks, global_ids in rows.frames:
-            self._add_frame(self._camera_id(camera), frame, time_s, tracks, global_ids)
+        for camera, frame, time_s, tracks, global_ids, ground in rows.frames:
+            self._add_frame(self._camera_id(camera), frame, time_s, tracks, global_ids, ground)
 
     def warn(self, message: str, camera: str | None, time_s: float | None) -> None:
         """Add a warning."""
@@ -177,17 +189,19 @@ class RowWriter:
             found = _Tracklet(*row) if row else _Tracklet()
         return found
 
-    def _add_frame(self, camera_id: int, frame: int, time_s: float, tracks: Tracks, global_ids: IntArray) -> None:
+    def _add_frame(
+        self, camera_id: int, frame: int, time_s: float, tracks: Tracks, global_ids: IntArray, ground: FloatArray | None
+    ) -> None:
         self._db.execute("INSERT INTO frames VALUES (?, ?, ?, ?)", (camera_id, frame, time_s, self.instant))
         seen = tracks.seen
         xyxy = tracks.xyxy[seen]
         columns = zip(
             tracks.track_id[seen].tolist(), xyxy[:, 0].tolist(), xyxy[:, 1].tolist(),
             (xyxy[:, 2] - xyxy[:, 0]).tolist(), (xyxy[:, 3] - xyxy[:, 1]).tolist(),
-            tracks.score[seen].tolist(), tracks.state[seen].tolist(), strict=True,
+            tracks.score[seen].tolist(), tracks.state[seen].tolist(), *_floor_columns(ground, seen), strict=True,
         )  # fmt: skip
         self._db.executemany(
-            "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", [(camera_id, frame, *c) for c in columns]
+            "INSERT INTO boxes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [(camera_id, frame, *c) for c in columns]
         )
         active = {}
         rows = zip(tracks.track_id.tolist(), seen.tolist(), tracks.state.tolist(), global_ids.tolist(), strict=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mctrack.types import FloatArray, IntArray
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """In ``PRAGMA user_version``; a file of another version is refused with a clear line."""
 APPLICATION_ID = 0x6D637472
 """In ``PRAGMA application_id`` ("mctr"): tells a run database from any other SQLite file."""
@@ -53,6 +53,8 @@ CREATE TABLE boxes (
     h REAL NOT NULL,                    -- height, pixels
     score REAL NOT NULL,                -- of the detection, 0 to 1
     state INTEGER NOT NULL,             -- 0 tentative, 1 confirmed, 2 lost, 3 removed
+    ground_x_m REAL,                    -- where the person stands on the floor by all calibrated cameras, metres
+    ground_y_m REAL,                    -- (as known then, the same in all of them); NULL where that is not known
     PRIMARY KEY (camera_id, frame, track_id)
 ) WITHOUT ROWID;
 
@@ -192,6 +194,7 @@ class Boxes:
         score: (n,).
         state: (n,) values of :class:`mctrack.types.TrackState`.
         filled: (n,) True where the box was drawn in between two sightings and not seen.
+        ground_m: (n, 2) where the person stands on the floor, metres; NaN where that is not known. None: nowhere.
     """
 
     frame_index: IntArray
@@ -201,6 +204,12 @@ class Boxes:
     score: FloatArray
     state: IntArray
     filled: NDArray[np.bool_]
+    ground_m: FloatArray | None = None
+
+    @property
+    def ground(self) -> FloatArray:
+        """(n, 2) ``ground_m``, NaN where there is none."""
+        return np.full((len(self), 2), np.nan) if self.ground_m is None else self.ground_m
 
     def __len__(self) -> int:
         return len(self.frame_index)
@@ -210,4 +219,5 @@ class Boxes:
         return Boxes(
             self.frame_index[index], self.track_id[index], self.global_id[index], self.xyxy[index],
             self.score[index], self.state[index], self.filled[index],
+            None if self.ground_m is None else self.ground_m[index],
         )  # fmt: skip

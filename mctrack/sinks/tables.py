@@ -23,7 +23,7 @@ from mctrack.sinks.schema import Boxes
 from mctrack.types import FloatArray, IntArray, TrackState
 
 CHUNK = 50_000
-CSV_HEADER = "camera,frame,time_s,track_id,global_id,x,y,w,h,score"
+CSV_HEADER = "camera,frame,time_s,track_id,global_id,x,y,w,h,score,ground_x_m,ground_y_m"
 
 
 @dataclass
@@ -84,9 +84,11 @@ def fill_gaps(boxes: Boxes, frame_index: IntArray, time_s: FloatArray, fill_gap_
     share = (time_s[between] - when[before]) / np.where(span > 0, span, 1)
     xyxy = rows.xyxy[before] + share[:, None] * (rows.xyxy[before + 1] - rows.xyxy[before])
     score = rows.score[before] + share * (rows.score[before + 1] - rows.score[before])
+    g = rows.ground_m
+    ground = None if g is None else g[before] + share[:, None] * (g[before + 1] - g[before])
     new = Boxes(
         frame_index[between], rows.track_id[before], rows.global_id[before], xyxy, score,
-        np.full(len(before), TrackState.CONFIRMED, np.int64), np.ones(len(before), bool),
+        np.full(len(before), TrackState.CONFIRMED, np.int64), np.ones(len(before), bool), ground,
     )  # fmt: skip
     merged = _concatenate(rows, new)
     return merged.take(np.lexsort((merged.track_id, merged.frame_index)))
@@ -173,7 +175,10 @@ def write_mot(store: StoreReader, folder: Path, fill_gap_s: float = 1.0) -> Writ
 
 
 def write_csv(store: StoreReader, path: Path, fill_gap_s: float = 1.0) -> Written:
-    """Write one table of all cameras with the columns of ``CSV_HEADER``; frame from 0, global_id −1: none."""
+    """Write one table of all cameras with the columns of ``CSV_HEADER``.
+
+    Frame from 0, global_id −1: none; metres on the floor are empty where the place is not known.
+    """
     written = Written([path])
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(CSV_HEADER + "\n")
@@ -181,8 +186,9 @@ def write_csv(store: StoreReader, path: Path, fill_gap_s: float = 1.0) -> Writte
             boxes = table.boxes
             camera = _csv_cell(table.camera).replace("%", "%%")
             write_lines(
-                file, camera + ",%d,%.6f,%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f\n",
-                [boxes.frame_index, table.time_s, boxes.track_id, boxes.global_id, *tlwh(boxes), boxes.score],
+                file, camera + ",%d,%.6f,%d,%d,%.2f,%.2f,%.2f,%.2f,%.4f,%s\n",
+                [boxes.frame_index, table.time_s, boxes.track_id, boxes.global_id, *tlwh(boxes), boxes.score,
+                 _floor_cells(boxes)],
             )  # fmt: skip
     return written
 
@@ -200,6 +206,13 @@ def tlwh(boxes: Boxes) -> list[FloatArray]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
+def _floor_cells(boxes: Boxes) -> NDArray[np.object_]:
+    """(n,) texts ``x,y`` in metres, ``,`` where the place is not known."""
+    if boxes.ground_m is None:
+        return np.full(len(boxes), ",", object)
+    return np.array(["," if x != x or y != y else f"{x:.3f},{y:.3f}" for x, y in boxes.ground_m.tolist()], object)
+
+
 def _csv_cell(text: str) -> str:
     cell = io.StringIO()
     csv.writer(cell, lineterminator="").writerow([text])
@@ -215,4 +228,6 @@ def _lengths(boxes: Boxes) -> IntArray:
 
 def _concatenate(a: Boxes, b: Boxes) -> Boxes:
     names = ("frame_index", "track_id", "global_id", "xyxy", "score", "state", "filled")
-    return Boxes(**{n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in names})
+    known = a.ground_m is not None or b.ground_m is not None
+    ground = np.concatenate([a.ground, b.ground]) if known else None
+    return Boxes(**{n: np.concatenate([getattr(a, n), getattr(b, n)]) for n in names}, ground_m=ground)

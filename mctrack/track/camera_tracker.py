@@ -309,6 +309,16 @@ class CameraTracker:
 
     # ------------------------------------------------------------------ results and state
 
+    def split(self, track_id: int) -> int:
+        """Give a live track a new ID from now on, since it goes on with another person; returns the new ID.
+
+        What it remembers of the looks was the other person's, so it goes.
+        """
+        row = int(np.flatnonzero(self.active.track_id == track_id)[0])
+        self.active.track_id[row], self.next_id = self.next_id, self.next_id + 1
+        self.active.embedding[row], self.active.weight[row] = 0.0, 0.0
+        return int(self.active.track_id[row])
+
     def _tracks(self, embedding: NDArray[np.float32] | None) -> Tracks:
         """All active tracks, with the embeddings of this frame's detections."""
         t = self.active

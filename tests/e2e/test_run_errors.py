@@ -189,7 +189,7 @@ def _onnx_text(folder: Path) -> Path:
     (["--set", "track.motion=x"], "unknown motion model 'x'"),
     (["--set", "video.offset_s={yard: 1}"], "no camera is named 'yard'"), (["--start", "99"], "beyond its end"),
     (["--set", "detect.options.foo=1"], "no option 'foo'"), (["--config", "bad.yaml"], "bad.yaml line 3"),
-    (["--calib", "c.json"], "not supported in this version"), (["--set", "video.queue=0"], "video.queue is 0"),
+    (["--calib", "c.json"], "c.json cannot be read"), (["--set", "video.queue=0"], "video.queue is 0"),
 ])  # fmt: skip
 def test_what_cannot_be_used(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str],
                              said: str) -> None:

@@ -135,7 +135,7 @@ def test_mistakes_that_the_library_finds(capsys: pytest.CaptureFixture[str], tmp
         ([], "no cameras: give --cams"),
         (["--cams", "missing.mp4"], "missing.mp4 does not exist"),
         (["--cams", "none*.mp4"], "no file matches 'none*.mp4'"),
-        (["--cams", "a.mp4", "--calib", "c.json"], "calib: c.json: calibrated cameras are not supported"),
+        (["--cams", "0", "--calib", "c.json"], "calib: c.json cannot be read: No such file"),
         (["--cams", "0", "--set", "output.commit_s=0"], "output.commit_s is 0"),
         (["--cams", "0", "--set", "output.video_height_px=1"], "output.video_height_px is 1"),
         (["--cams", "0", "--set", "output.fill_gap_s=.nan"], "output.fill_gap_s is nan"),

@@ -117,7 +117,7 @@ def test_csv(run: Path) -> None:
         written = write_csv(store, run / "tracks.csv", 0.35)
     with (run / "tracks.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert CSV_HEADER == "camera,frame,time_s,track_id,global_id,x,y,w,h,score"
+    assert CSV_HEADER == "camera,frame,time_s,track_id,global_id,x,y,w,h,score,ground_x_m,ground_y_m"
     wanted = [(c.name, f, t, g) for c in CAMERAS for f, t, g, _ in expected(c.name, 0.35)]
     assert [(r["camera"], int(r["frame"]), int(r["track_id"]), int(r["global_id"])) for r in rows] == wanted
     assert all(float(r["time_s"]) == int(r["frame"]) / 10 for r in rows)

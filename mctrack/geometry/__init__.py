@@ -1,0 +1,1 @@
+"""Calibrated cameras and the floor that people stand on: metres, z up, the floor is z = 0."""
