@@ -135,8 +135,8 @@ class Recipe:
     swag: SwagSpec | None = None
     generated: GeneratedSpec | None = None
     precision: str = "bfloat16"
-    """float32 or bfloat16; pooling, softmax and distances are in float32 either way. A CPU takes bfloat16 only where the
-    recipe asks for ``bfloat16-cpu``: faster where the processor has it, far slower where it does not."""
+    """float32 or bfloat16; pooling, softmax and distances are in float32 either way. A CPU takes bfloat16 only for
+    ``bfloat16-cpu``: faster where the processor has it, far slower where it does not."""
     seed: int = 1
     epoch_scale: float = 1.0
     """Factor on all times in epochs: 0.1 trains a tenth as long with the same shape."""
