@@ -384,6 +384,8 @@ class _Run:
                 self._warn(f"{report.camera}: {line}")
         with stages.timed("export"):
             self._export(store)
+        with stages.timed("birdseye"):
+            self._birdseye(store)
         for line in self.warnings:
             store.warn(line)
         store.flush()
@@ -418,6 +420,18 @@ class _Run:
         ):
             for line in written.warnings:
                 self._warn(line)
+
+    def _birdseye(self, store: RunStore) -> None:
+        """The run from above, where the cameras are calibrated; nothing else may suffer if it fails."""
+        if self.locator is None or not self.config.output.video:
+            return
+        from mctrack.sinks.birdseye import BirdsEye
+        from mctrack.video.writer import VideoWriter
+
+        try:
+            BirdsEye(store, self.locator.site).write(self.out / "video", self.meter.encoder(VideoWriter))
+        except Exception as error:
+            self._warn(f"the view from above could not be made: {error}")
 
     def _write_run_json(self, status: str, results: Mapping[str, Any]) -> None:
         from mctrack.sinks.summary import versions, write_run_json

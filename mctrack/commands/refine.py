@@ -12,7 +12,8 @@ import click
 @click.option("--samples", type=click.IntRange(1), default=16, show_default=True, help="Looks taken of each track.")
 @click.option("--bridge-s", type=click.FloatRange(0), default=2.0, show_default=True,
               help="Gaps of one identity in one camera up to this long are filled.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+              help="Where the embedder runs.")
 @click.option("--quiet", is_flag=True, help="Only errors.")
 def refine_command(run_dir: str, out_dir: str | None, reid: str | None, samples: int, bridge_s: float, device: str,
                    quiet: bool) -> None:

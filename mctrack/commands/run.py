@@ -183,8 +183,10 @@ def _tell_results(summary: RunSummary) -> None:
     if (out / "video" / "mosaic.mp4").exists():
         click.echo("  video/mosaic.mp4   all cameras, with IDs: open it in a browser or player; "
                    "one file per camera beside it")
-    elif videos := sorted((out / "video").glob("*.mp4")):
+    elif videos := sorted(p for p in (out / "video").glob("*.mp4") if p.stem != "birdseye"):
         click.echo(f"  video/{videos[0].name}   the camera, with IDs: open it in a browser or player")
+    if (out / "video" / "birdseye.mp4").exists():
+        click.echo("  video/birdseye.mp4 the floor from above, with everybody's ways; birdseye.png: the whole run")
     click.echo("  identities.json    who was in which camera when, and why each link was made")
     click.echo("  tracks.csv         every box; tracks/<camera>.txt holds the same as MOTChallenge text")
     click.echo("  run.db             everything, as SQLite; run.json: configuration, timing, warnings")

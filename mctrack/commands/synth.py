@@ -26,7 +26,7 @@ def synth() -> None:
     default="pairs",
     show_default=True,
     metavar="NAME|FILE",
-    help="A scene of configs/synth (pairs, lab) or your own YAML.",
+    help="A scene of configs/synth (pairs, lab, hall, street, corridor) or your own YAML.",
 )
 @click.option("--cams", type=int, default=None, help="Only the scene's first N cameras.")
 @click.option("--people", type=int, default=None, help="How many people; default: the scene's.")

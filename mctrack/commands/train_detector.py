@@ -11,12 +11,14 @@ import click
 @click.option("--steps", type=click.IntRange(1), default=8000, show_default=True, help="Batches to train.")
 @click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Pictures in a batch.")
 @click.option("--lr", type=click.FloatRange(0, min_open=True), default=2e-3, show_default=True, help="Peak rate.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Same seed, same pictures and first weights.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make pictures.")
 @click.option("--threads", type=click.IntRange(0), default=0, help="CPU threads of the network; 0: one per core.")
-@click.option("--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16", show_default=True)
+@click.option("--precision", type=click.Choice(["bfloat16", "float32"]), default="bfloat16", show_default=True,
+              help="Of the convolutions; float32 where the processor has no bfloat16.")
 @click.option("--input-size", type=click.IntRange(64), default=512, show_default=True, help="Default side when used.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
+              help="Where to train.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 def train_detector_command(
     data: str, out_dir: str, steps: int, batch: int, lr: float, seed: int, workers: int, threads: int, precision: str,

@@ -24,21 +24,22 @@ class SiteLocator:
         noise: how well boxes tell feet.
 
     Attributes:
+        site: the place.
         warnings: what people's heights say against the calibration, one line per camera at most.
     """
 
     def __init__(self, site: Site, noise: BoxNoise | None = None) -> None:
-        self._site, self._noise = site, noise or BoxNoise()
+        self.site, self._noise = site, noise or BoxNoise()
         self._heights: dict[str, list[float]] = {name: [] for name in site.cameras}
         self.warnings: list[str] = []
 
     def locate(self, frame: Frame, xyxy: Array) -> tuple[Array, Array] | None:
         """(n, 2) metres, NaN where unknown or outside all areas, and (n, 2, 2) m²; None: not calibrated."""
-        camera = self._site.cameras.get(frame.camera)
+        camera = self.site.cameras.get(frame.camera)
         if camera is None:
             return None
         standing = stand(camera, xyxy, frame.size, self._noise)
-        outside = ~self._site.inside(np.nan_to_num(standing.xy))
+        outside = ~self.site.inside(np.nan_to_num(standing.xy))
         standing.xy[outside] = np.nan
         heights = self._heights[frame.camera]
         if len(xyxy) and len(heights) < ENOUGH:
@@ -48,7 +49,7 @@ class SiteLocator:
     def _measure(self, name: str, xyxy: Array, heights: list[float]) -> None:
         """Guess heights by the floor's scale at the feet: a wrong unit shows, whatever the view."""
         foot = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 3]], axis=1)
-        per_px = np.linalg.norm(ground_jacobian(self._site.cameras[name], foot)[:, :, 0], axis=1)
+        per_px = np.linalg.norm(ground_jacobian(self.site.cameras[name], foot)[:, :, 0], axis=1)
         tall = per_px * (xyxy[:, 3] - xyxy[:, 1])
         heights.extend(tall[np.isfinite(tall)].tolist())
         if len(heights) >= ENOUGH:

@@ -185,7 +185,7 @@ def draw_people(picture: Image, people: Sequence[Person], scale: float, shift: F
     taken: list[tuple[int, int, int, int]] = []
     for person, corner in reversed(list(zip(people, corners, strict=True))):  # near ones get the better places
         if person.seen and person.global_id >= 0:
-            taken.append(_label(picture, corner, f"ID {person.global_id}", color_of(person.global_id), style, taken))
+            taken.append(put_label(picture, corner, f"ID {person.global_id}", color_of(person.global_id), style, taken))
 
 
 def strip(width: int, style: Style, title: str, time_s: float, counts: tuple[int, int]) -> Image:
@@ -248,7 +248,7 @@ def _weight(style: Style) -> int:
     return max(1, round(style.text_px / 14))
 
 
-def _label(
+def put_label(
     picture: Image, corner: NDArray[Any], text: str, color: Color, style: Style, taken: list[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int]:
     """A filled tag at the box where it covers none of those drawn before; returns its left, top, right, bottom."""

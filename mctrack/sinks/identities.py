@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mctrack.sinks.files import plain, replacing
+from mctrack.sinks.paths import Travelled, ground_paths, travelled
 from mctrack.sinks.reader import StoreReader
 from mctrack.sinks.tables import Written
 from mctrack.types import Link
@@ -24,6 +25,8 @@ def write_identities(store: StoreReader, path: Path, gap_s: float = APPEARANCE_G
     same person); ``appearances`` in order of time, each with ``camera``, ``from_frame``/``to_frame`` (0-based),
     ``from_s``/``to_s``, ``track_ids`` and ``boxes`` (times seen); ``cameras``; ``total_s``, the time in view of at
     least one camera; ``evidence``, each decision about it with its distances, probability and gates.
+    Who was located on the floor also has ``distance_m``, the way walked; ``mean_speed_m_s``, that over ``located_s``,
+    the time it took, standing included; ``top_speed_m_s``, the highest held for a second (see :mod:`paths`).
     ``nameless`` lists the appearances of tracks that got no identity.
     """
     people: dict[int, list[dict[str, Any]]] = {g: [] for g in store.identities()}
@@ -36,8 +39,9 @@ def write_identities(store: StoreReader, path: Path, gap_s: float = APPEARANCE_G
             rows += appearance["boxes"]
     evidence = _evidence(store)
     merged = store.identities()
+    ways = {name: travelled(path) for name, path in ground_paths(store).items()}
     entries = [
-        _entry(name, appearances, merged.get(name, []), evidence.get(name, []))
+        _entry(name, appearances, merged.get(name, []), evidence.get(name, []), ways.get(name))
         for name, appearances in sorted(people.items())
         if appearances
     ]
@@ -87,15 +91,26 @@ def _evidence(store: StoreReader) -> dict[int, list[Link]]:
     return evidence
 
 
-def _entry(name: int, appearances: list[dict[str, Any]], merged: list[int], evidence: list[Link]) -> dict[str, Any]:
+def _entry(name: int, appearances: list[dict[str, Any]], merged: list[int], evidence: list[Link],
+           way: Travelled | None) -> dict[str, Any]:  # fmt: skip
     appearances = sorted(appearances, key=_by_time)
     return {
         "global_id": name,
         "merged_ids": merged,
         "cameras": list(dict.fromkeys(a["camera"] for a in appearances)),
         "total_s": round(_covered(appearances), 6),
+        **({} if way is None else _floor(way)),
         "appearances": appearances,
         "evidence": [plain(link) for link in evidence],
+    }
+
+
+def _floor(way: Travelled) -> dict[str, float]:
+    return {
+        "distance_m": round(way.distance_m, 2),
+        "mean_speed_m_s": round(way.mean_m_s, 3),
+        "top_speed_m_s": round(way.top_m_s, 3),
+        "located_s": round(way.located_s, 3),
     }
 
 

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctrack.synth.camera import Camera
+from mctrack.synth.daylight import SKY_M, Daylight
 from mctrack.synth.figure import SAMPLES
-from mctrack.synth.layout import Solid, bgr, lamps, solids
+from mctrack.synth.intersect import intersect, near
+from mctrack.synth.layout import lamps, solids
 from mctrack.synth.scene import Area
+from mctrack.synth.shapes import Solid, bgr
 from mctrack.synth.surfaces import CEILING, FLOOR, Textures, albedo
 
 Array = NDArray[np.float64]
@@ -25,6 +28,7 @@ class Backdrop:
     Attributes:
         colour: (h, w, 3) float32 BGR, before the camera's own colours.
         inverse_depth: (SAMPLES·h, SAMPLES·w) 1/m at every sample.
+        sun: (h, w, 3) what the sun adds to ``colour``; None indoors.
         floor_xy: (h, w, 2) float32 world metres where the pixel shows the floor; floor: (h, w) its share, 0…1.
     """
 
@@ -32,24 +36,26 @@ class Backdrop:
     inverse_depth: Array
     floor_xy: FloatImage
     floor: FloatImage
+    sun: FloatImage | None = None
 
 
 def build(camera: Camera, area: Area, seed: int = 0) -> Backdrop:
     """Ray-cast the area for a camera, ``SAMPLES``² rays per pixel; deterministic for a seed (textures)."""
     width, height = camera.size
-    scene = _Scene(area, solids(area), Textures(seed))
+    shapes = solids(area)
+    scene = _Scene(area, shapes, Textures(seed), Daylight(area, shapes) if area.outdoor else None)
     sub = (np.arange(SAMPLES) + 0.5) / SAMPLES
     # (h, w, S, S): the samples of a pixel lie side by side, so that most pixels need their light only once.
     ys = np.arange(height)[:, None, None, None] + sub[:, None] + np.zeros((1, width, 1, SAMPLES))
     xs = np.arange(width)[None, :, None, None] + sub + np.zeros((height, 1, SAMPLES, 1))
     pixels = np.stack([xs, ys], axis=-1).reshape(-1, 2)
     n, chunk = len(pixels), SAMPLES**2 * 15_000
-    colour, inverse = np.empty((n, 3), np.float32), np.empty(n)
+    colour, inverse = np.empty((n, scene.layers, 3), np.float32), np.empty(n)
     floor, floor_xy = np.empty(n, np.float32), np.empty((n, 2), np.float32)
     for start in range(0, n, chunk):
         part = slice(start, start + chunk)
         rays = camera.rays(pixels[part])
-        depth, hit, normal = cast(camera.position, rays, scene.shapes, area.height_m)
+        depth, hit, normal = cast(camera.position, rays, scene.shapes, SKY_M if area.outdoor else area.height_m)
         points = camera.position + depth[:, None] * rays
         colour[part] = scene.shade(points, hit, normal)
         inverse[part], floor[part], floor_xy[part] = 1 / depth, hit == FLOOR, points[:, :2]
@@ -58,7 +64,8 @@ def build(camera: Camera, area: Area, seed: int = 0) -> Backdrop:
         return values.reshape(height, width, SAMPLES**2, -1).mean(axis=2)
 
     grid = inverse.reshape(height, width, SAMPLES, SAMPLES).transpose(0, 2, 1, 3).reshape(height * SAMPLES, -1)
-    return Backdrop(mean(colour), np.ascontiguousarray(grid), mean(floor_xy), mean(floor)[..., 0])
+    sun = mean(colour[:, 1]) if area.outdoor else None
+    return Backdrop(mean(colour[:, 0]), np.ascontiguousarray(grid), mean(floor_xy), mean(floor)[..., 0], sun)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +73,16 @@ class _Scene:
     area: Area
     shapes: list[Solid]
     textures: Textures
+    day: Daylight | None
+
+    @property
+    def layers(self) -> int:
+        """Lamps, or sky and sun."""
+        return 1 if self.day is None else 2
 
     def shade(self, points: Array, hit: IntArray, normal: Array) -> Array:
-        """(n, 3) colours; light is computed once for pixels that lie on one smooth surface."""
-        light = np.empty((len(points), 3))
+        """(n, layers, 3) colours; light is computed once for pixels that lie on one smooth surface."""
+        light = np.empty((len(points), self.layers, 3))
         k = SAMPLES**2
         pixel_hit, pixel_normal = hit.reshape(-1, k), normal.reshape(-1, k, 3)
         smooth = (pixel_hit == pixel_hit[:, :1]).all(axis=1)
@@ -77,9 +90,14 @@ class _Scene:
         chosen = np.ones((len(smooth), k), bool)
         chosen[smooth, 1:] = False
         rows = np.flatnonzero(chosen)
-        light[rows] = _light(points[rows], normal[rows], hit[rows], self.shapes, self.area)
-        light.reshape(-1, k, 3)[smooth] = light.reshape(-1, k, 3)[smooth, :1]
-        return albedo(points, hit, normal, self.shapes, self.area, self.textures) * light
+        if self.day is None:
+            light[rows, 0] = _light(points[rows], normal[rows], hit[rows], self.shapes, self.area)
+        else:
+            light[rows] = self.day.on(points[rows], normal[rows], hit[rows])
+        by_pixel = light.reshape(-1, k, self.layers, 3)
+        by_pixel[smooth] = by_pixel[smooth, :1]
+        colours = albedo(points, hit, normal, self.shapes, self.area, self.textures)
+        return np.asarray(colours[:, None] * light)
 
 
 def cast(origin: Array, rays: Array, shapes: list[Solid], ceiling_m: float) -> tuple[Array, IntArray, Array]:
@@ -91,54 +109,16 @@ def cast(origin: Array, rays: Array, shapes: list[Solid], ceiling_m: float) -> t
     hit = np.where(up, CEILING, FLOOR)
     normal = np.zeros((n, 3))
     normal[:, 2] = np.where(up, -1.0, 1.0)
+    length2 = (safe * safe).sum(axis=1)
     for index, shape in enumerate(shapes):
-        distance, direction = intersect(shape, origin, safe)
-        nearer = distance < depth
-        depth = np.where(nearer, distance, depth)
-        hit[nearer] = index
-        normal[nearer] = direction[nearer]
+        rows = near(shape, origin, safe, length2)
+        distance, direction = intersect(shape, origin, safe[rows])
+        nearer = distance < depth[rows]
+        rows = rows[nearer]
+        depth[rows] = distance[nearer]
+        hit[rows] = index
+        normal[rows] = direction[nearer]
     return depth, hit, normal
-
-
-def intersect(shape: Solid, origin: Array, rays: Array) -> tuple[Array, Array]:
-    """(n,) distance to a shape (inf where missed) and (n, 3) normal there; ``origin`` (3,) or (n, 3)."""
-    if shape.kind == "ellipsoid":
-        return _hit_quadric(shape, origin, rays, upright=False)
-    near = (np.where(rays > 0, shape.low, shape.high) - origin) / rays
-    far = (np.where(rays > 0, shape.high, shape.low) - origin) / rays
-    enter, leave = near.max(axis=1), far.min(axis=1)
-    if shape.kind == "cylinder":
-        return _hit_quadric(shape, origin, rays, upright=True)
-    distance = np.where((enter <= leave) & (enter > 1e-6), enter, np.inf)
-    axis = near.argmax(axis=1)
-    normal = np.zeros_like(rays)
-    rows = np.arange(len(rays))
-    normal[rows, axis] = -np.sign(rays[rows, axis])
-    return distance, normal
-
-
-def _hit_quadric(shape: Solid, origin: Array, rays: Array, upright: bool) -> tuple[Array, Array]:
-    """Ellipsoid, or the mantle of an upright elliptic cylinder with its flat top."""
-    centre, radius = (shape.low + shape.high) / 2, (shape.high - shape.low) / 2
-    axes = 2 if upright else 3
-    o, d = ((origin - centre) / radius)[..., :axes], (rays / radius)[:, :axes]
-    a, b, c = (d * d).sum(axis=1), (o * d).sum(axis=-1), (o * o).sum(axis=-1) - 1
-    root = b * b - a * c
-    t = np.where(root >= 0, (-b - np.sqrt(np.maximum(root, 0))) / a, np.inf)
-    t = np.where(t > 1e-6, t, np.inf)
-    finite = np.where(np.isfinite(t), t, 0.0)[:, None]
-    normal = np.zeros_like(rays)
-    normal[:, :axes] = ((origin + finite * rays - centre) / radius**2)[:, :axes]
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    if upright:
-        z = (origin + finite * rays)[:, 2]
-        t = np.where((z >= shape.low[2]) & (z <= shape.high[2]), t, np.inf)
-        top = (shape.high[2] - np.broadcast_to(origin, rays.shape)[:, 2]) / rays[:, 2]
-        p = o + top[:, None] * d
-        on_top = (top > 1e-6) & ((p * p).sum(axis=1) <= 1) & (top < t) & (rays[:, 2] < 0)
-        t = np.where(on_top, top, t)
-        normal[on_top] = [0, 0, 1]
-    return t, normal
 
 
 def _light(points: Array, normal: Array, hit: IntArray, shapes: list[Solid], area: Area) -> Array:
@@ -181,6 +161,7 @@ def _direct(points: Array, normal: Array, casters: list[Solid], lights: Array) -
         rays = np.where(np.abs(towards) < 1e-9, 1e-9, towards)
         blocked = np.zeros(len(points), bool)
         for shape in casters:
-            blocked |= intersect(shape, start, rays)[0] < 0.999
+            rows = near(shape, lamp, -rays, distance2)
+            blocked[rows] |= intersect(shape, start[rows], rays[rows])[0] < 0.999
         total += np.where(blocked, 0.0, 1.0) * cosine * 1.55 / (1.6 + distance2 / 3.0)
     return total

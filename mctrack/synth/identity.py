@@ -164,7 +164,9 @@ def sample_people(
     people: list[Identity] = []
     while len(people) < count:
         candidate = sample_identity(rng)
-        if all(_differ(candidate, other) for other in people):
+        # There are only so many colours of tops: a large crowd differs in the whole outfit.
+        differ = _differ if len(people) < len(CLOTH) else _other_outfit
+        if all(differ(candidate, other) for other in people):
             people.append(candidate)
     pairs = []
     for k in range(min(look_alikes, count // 2)):
@@ -178,6 +180,11 @@ def sample_people(
 def _differ(a: Identity, b: Identity) -> bool:
     """Whether strangers can be told apart by their clothes."""
     return (a.top_colour, a.bottom_colour) != (b.top_colour, b.bottom_colour) and a.top_colour != b.top_colour
+
+
+def _other_outfit(a: Identity, b: Identity) -> bool:
+    """Whether kind or colour of top or bottom differ."""
+    return (a.top, a.top_colour, a.bottom, a.bottom_colour) != (b.top, b.top_colour, b.bottom, b.bottom_colour)
 
 
 def _twin(person: Identity, other: Identity, kind: int) -> tuple[Identity, str]:

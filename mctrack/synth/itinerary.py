@@ -14,6 +14,11 @@ from mctrack.synth.scene import Area, Door, Habits, SceneConfig
 Array = NDArray[np.float64]
 
 
+BESIDE_M = 0.8
+"""How far apart people who are together stand."""
+PATIENCE_S = 6.0
+
+
 @dataclass(eq=False)
 class Walker:
     """One person on the way.
@@ -23,6 +28,7 @@ class Walker:
         path: corners still to reach; wait_s: time left to stand; face: heading wanted while standing.
         plan: stops still to visit; exit: door they will leave by; entry: (area, door) they come back through.
         return_s: when they come back while away.
+        mate: who they are out with; follows: whether they do what the mate does (the other one decides).
     """
 
     pace_mps: float
@@ -42,6 +48,8 @@ class Walker:
     entry: tuple[str, str] = ("", "")
     return_s: float = 0.0
     stuck_s: float = 0.0
+    mate: Walker | None = field(default=None, repr=False)
+    follows: bool = False
 
 
 class Planner:
@@ -64,6 +72,7 @@ class Planner:
 
     def start(self, walkers: list[Walker]) -> None:
         """Place those who are inside at the start; the others arrive later."""
+        self._pair(walkers)
         inside = round(self.habits.inside_at_start * len(walkers))
         names = list(self.areas)
         for k, walker in enumerate(walkers):
@@ -81,6 +90,31 @@ class Planner:
             else:
                 walker.entry = self._pick(self._outside or self._all)
                 walker.return_s = float(self._rng.uniform(*self.habits.arrive_s))
+                self._join(walker)
+
+    def _pair(self, walkers: list[Walker]) -> None:
+        """Couples among the walkers, from the last one on: the first ones may be look-alikes, who are strangers."""
+        for k in range(round(self.habits.groups * len(walkers) / 2)):
+            follower, leader = walkers[-1 - 2 * k], walkers[-2 - 2 * k]
+            follower.mate, leader.mate, follower.follows = leader, follower, True
+            follower.pace_mps = leader.pace_mps = min(follower.pace_mps, leader.pace_mps)
+
+    @staticmethod
+    def _join(walker: Walker) -> None:
+        """Come back where and when the mate does, who is away already."""
+        if walker.mate is not None and walker.mate.area is None and walker.mate.entry[0]:
+            walker.entry, walker.return_s = walker.mate.entry, walker.mate.return_s + 0.3
+
+    def _beside(self, walker: Walker, mate: Walker) -> list[Array]:
+        """The stops that a mate has still to visit, a step aside each."""
+        ahead = [*(mate.path[-1:] if not mate.leaving and mate.wait_s <= 0 else []), *mate.plan]
+        grid = self._grids[walker.area or ""]
+        stops = []
+        for stop in ahead:
+            aside = [stop + BESIDE_M * np.array(d) for d in ((1.0, 0.0), (-1.0, 0.0), (0.0, 1.0), (0.0, -1.0))]
+            near = [p for p in aside if grid.inside(p) and float(grid.room(p)) > 0.4]
+            stops.append(near[0] if near else stop)
+        return stops
 
     def plan_stay(self, walker: Walker) -> None:
         """Choose the stops of a stay and the door it ends at, and set off."""
@@ -93,6 +127,9 @@ class Planner:
         change = self._rng.random() < self.habits.change_area
         doors = (linked if change else outside) or linked or outside
         walker.exit = doors[int(self._rng.integers(len(doors)))]
+        mate = walker.mate
+        if walker.follows and mate is not None and mate.area == walker.area:
+            walker.plan, walker.exit = self._beside(walker, mate), mate.exit
         walker.leaving = False
         self.next_leg(walker)
 
@@ -114,6 +151,16 @@ class Planner:
             return
         walker.wait_s = float(self._rng.uniform(*self.habits.stop_s))
         walker.face = walker.heading + float(self._rng.normal(0, 0.8))
+        mate = walker.mate
+        if mate is None or mate.area != walker.area:
+            return
+        if walker.follows:
+            # Whoever is there first waits for the other; then they go on at the same time.
+            walker.wait_s = mate.wait_s + 0.15 if mate.wait_s > 0 else PATIENCE_S
+        elif mate.wait_s > 0:
+            mate.wait_s = walker.wait_s + 0.15
+        between = mate.position - walker.position
+        walker.face = float(np.arctan2(between[1], between[0]))
 
     def _leave(self, walker: Walker, time_s: float) -> None:
         assert walker.area is not None
@@ -125,6 +172,7 @@ class Planner:
             walker.entry, span = self._pick(self._outside or self._all), self.habits.outside_s
         walker.return_s = time_s + float(self._rng.uniform(*span))
         walker.area, walker.velocity = None, np.zeros(2)
+        self._join(walker)
 
     def may_enter(self, walker: Walker, walkers: list[Walker]) -> bool:
         """Whether the area has room, nobody stands in the corridor, and nobody is about to leave by this door."""

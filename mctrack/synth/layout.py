@@ -1,105 +1,68 @@
-"""From an area's description to solid shapes: walls with openings, corridors behind them, furniture."""
+"""From an area's description to solid shapes: walls with openings, corridors behind them, what hangs on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.synth.scene import Area, Door, Item
+from mctrack.synth.furniture import OVERHEAD, furniture
+from mctrack.synth.houses import houses
+from mctrack.synth.scene import Area, Door, WallItem
+from mctrack.synth.shapes import CORRIDOR_M, REACH_M, WALL_M, Solid, bgr, passage, slab, wall_frame
 
 Array = NDArray[np.float64]
-
-WALL_M = 0.15
-CORRIDOR_M = 1.5
-REACH_M = 3.4
-"""How far a corridor goes on beyond its door, so that its end cannot be seen from the room."""
-
-
-@dataclass(frozen=True, eq=False)
-class Solid:
-    """A shape of the backdrop.
-
-    Attributes:
-        kind: ``box`` (axis-aligned), ``cylinder`` (upright) or ``ellipsoid``, all inside ``low``…``high`` (3,) m.
-        colour: (3,) BGR; texture: name of a procedural texture; blocks: whether people walk around it.
-    """
-
-    kind: str
-    low: Array
-    high: Array
-    colour: Array
-    texture: str = "plain"
-    blocks: bool = True
-
-
-def bgr(colour: tuple[float, float, float]) -> Array:
-    """(3,) blue, green, red of a red, green, blue triple."""
-    return np.array(colour[::-1], float)
-
-
-def wall_frame(area: Area, wall: str) -> tuple[Array, Array, Array, float]:
-    """Start point, direction along, outward normal (2,) and length in metres of a wall's inner face."""
-    x0, y0 = area.origin
-    w, d = area.size
-    return {
-        "south": (np.array([x0, y0]), np.array([1.0, 0.0]), np.array([0.0, -1.0]), w),
-        "north": (np.array([x0, y0 + d]), np.array([1.0, 0.0]), np.array([0.0, 1.0]), w),
-        "west": (np.array([x0, y0]), np.array([0.0, 1.0]), np.array([-1.0, 0.0]), d),
-        "east": (np.array([x0 + w, y0]), np.array([0.0, 1.0]), np.array([1.0, 0.0]), d),
-    }[wall]
 
 
 def door_points(area: Area, door: Door) -> Array:
     """(4, 2) way in: the corridor's hidden end, the corridor before the door, the doorway, a step inside."""
     start, along, out, _ = wall_frame(area, door.wall)
     centre = start + along * door.at_m
-    middle = WALL_M + CORRIDOR_M / 2
+    behind = passage(area)
+    middle = behind.wall_m + behind.width_m / 2
     return np.stack(
         [
-            centre + out * middle + along * door.turn * (REACH_M - 0.4),
+            centre + out * middle + along * door.turn * (behind.reach_m - 0.4),
             centre + out * middle,
-            centre + out * WALL_M / 2,
+            centre + out * behind.wall_m / 2,
             centre - out * 0.7,
         ]
     )
 
 
-def _slab(
-    start: Array,
-    along: Array,
-    out: Array,
-    span: tuple[float, float],
-    depth: tuple[float, float],
-    z: tuple[float, float],
-) -> tuple[Array, Array]:
-    """Corners (3,) of a box given along and across a wall."""
-    p, q = start + along * span[0] + out * depth[0], start + along * span[1] + out * depth[1]
-    return np.array([*np.minimum(p, q), z[0]]), np.array([*np.maximum(p, q), z[1]])
-
-
 def lamps(area: Area) -> Array:
-    """(4, 3) centres of the ceiling lights, world metres."""
+    """(n, 3) centres of the ceiling lights, world metres."""
     x, y = area.origin
     w, d = area.size
-    return np.array([[x + w * i, y + d * j, area.height_m - 0.05] for i in (0.27, 0.73) for j in (0.27, 0.73)])
+    columns, rows = (_spread(n) for n in area.lamps)
+    return np.array([[x + w * i, y + d * j, area.height_m - 0.05] for i in columns for j in rows])
+
+
+def _spread(count: int) -> list[float]:
+    """Where along a side, 0…1, that many things stand evenly; two stand a little closer to the walls."""
+    return [0.27, 0.73] if count == 2 else [(k + 0.5) / count for k in range(count)]
 
 
 def solids(area: Area) -> list[Solid]:
     """Everything of an area that can be seen and is not a person, floor and ceiling excepted."""
     shapes: list[Solid] = []
     for wall in ("south", "east", "north", "west"):
-        shapes += _wall(area, wall)
+        shapes += houses(area, wall) if area.outdoor else _wall(area, wall)
     for item in area.items:
-        shapes += _item(area, item)
+        shapes += furniture(area, item)
     for flat in area.wall_items:
-        start, along, out, _ = wall_frame(area, flat.wall)
-        span = (flat.at_m - flat.size[0] / 2, flat.at_m + flat.size[0] / 2)
-        box = _slab(start, along, out, span, (-0.02, 0.01), (flat.z_m - flat.size[1] / 2, flat.z_m + flat.size[1] / 2))
-        shapes.append(Solid("box", *box, bgr(flat.colour), flat.kind, blocks=False))
+        shapes.append(_flat(area, flat))
     return shapes
+
+
+def _flat(area: Area, item: WallItem) -> Solid:
+    """What hangs on a wall; an awning sticks out of it."""
+    start, along, out, _ = wall_frame(area, item.wall)
+    span = (item.at_m - item.size[0] / 2, item.at_m + item.size[0] / 2)
+    depth = (-1.1, 0.0) if item.kind == "awning" else (-0.02, 0.01)
+    box = slab(start, along, out, span, depth, (item.z_m - item.size[1] / 2, item.z_m + item.size[1] / 2))
+    return Solid("box", *box, bgr(item.colour), item.kind, blocks=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +84,7 @@ class _Mason:
         """One box in the wall's colour times ``tint``."""
         start, along, out, _ = wall_frame(self.area, self.wall)
         colour = self.area.accent_colour if self.area.accent_wall == self.wall else self.area.wall_colour
-        return Solid("box", *_slab(start, along, out, span, depth, z), bgr(colour) * tint, texture, blocks)
+        return Solid("box", *slab(start, along, out, span, depth, z), bgr(colour) * tint, texture, blocks)
 
 
 def _wall(area: Area, wall: str) -> list[Solid]:
@@ -158,113 +121,22 @@ def _corridor(make: _Mason, doors: list[Door], length: float) -> list[Solid]:
     ]
 
 
-@dataclass(frozen=True)
-class _Carpenter:
-    """Makes an item's parts: positions and sizes in metres, from the item's centre on the floor."""
+def stands(area: Area) -> list[tuple[float, float, float, float]]:
+    """(x0, y0, x1, y1) of every item's hull, in world metres: nobody walks under a table.
 
-    area: Area
-    item: Item
-
-    def part(
-        self,
-        at: tuple[float, float, float],
-        size: tuple[float, float, float],
-        tint: float = 1.0,
-        texture: str = "wood",
-        kind: str = "box",
-        colour: Array | None = None,
-    ) -> Solid:
-        """A shape standing at (x, y, bottom)."""
-        x, y = self.area.origin[0] + self.item.at[0] + at[0], self.area.origin[1] + self.item.at[1] + at[1]
-        low = np.array([x - size[0] / 2, y - size[1] / 2, at[2]])
-        paint = bgr(self.item.colour) if colour is None else colour
-        return Solid(kind, low, low + np.array(size), np.clip(paint * tint, 0, 1), texture)
-
-    def legs(self, inset: float, size: float, top: float) -> list[Solid]:
-        """Four legs at the corners."""
-        w, d, _ = self.item.size
-        corners = [(i * (w / 2 - inset), j * (d / 2 - inset)) for i in (-1, 1) for j in (-1, 1)]
-        return [self.part((x, y, 0), (size, size, top), 0.55) for x, y in corners]
-
-
-def _item(area: Area, item: Item) -> list[Solid]:
-    """Furniture out of boxes, cylinders and ellipsoids."""
-    maker = _Carpenter(area, item)
-    if item.kind in _BUILDERS:
-        return _BUILDERS[item.kind](maker)
-    texture = {"shelf": "shelf", "pillar": "plaster"}.get(item.kind, "plain")
-    size = (*item.size[:2], area.height_m) if item.kind == "pillar" else item.size
-    return [maker.part((0, 0, 0), size, texture=texture, kind="cylinder" if item.kind == "pillar" else "box")]
-
-
-def _table(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    return [m.part((0, 0, h - 0.04), (w, d, 0.04)), *m.legs(0.05, 0.06, h - 0.04)]
-
-
-def _chair(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    back = m.part((0, d / 2 - 0.03, 0.45), (w, 0.05, h - 0.45))
-    return [m.part((0, 0, 0.42), (w, d, 0.05)), back, *m.legs(0.03, 0.04, 0.42)]
-
-
-def _sofa(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    arms = [m.part((i * (w / 2 - 0.09), 0, 0.4), (0.18, d, 0.2), 0.96, "fabric") for i in (-1, 1)]
-    back = m.part((0, d / 2 - 0.1, 0.4), (w, 0.2, h - 0.4), 0.92, "fabric")
-    return [m.part((0, 0, 0.08), (w, d, 0.34), texture="fabric"), back, *arms]
-
-
-def _bench(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    legs = [m.part((i * (w / 2 - 0.2), 0, 0), (0.08, d * 0.8, h - 0.07), 0.5) for i in (-1, 1)]
-    return [m.part((0, 0, h - 0.07), (w, d, 0.07)), *legs]
-
-
-def _counter(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
+    Trees and lamps are left out: people walk under them, and around their trunks.
+    """
+    x, y = area.origin
     return [
-        m.part((0, 0, 0), (w, d, h - 0.05), 0.9),
-        m.part((0, 0, h - 0.05), (w + 0.08, d + 0.08, 0.05), 0.45, "plain"),
-    ]
-
-
-def _plant(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    leaf = np.array([0.22, 0.42, 0.20])
-    crowns = [(0, 0, 0.50, 1.0), (0.16, 0.10, 0.38, 0.8), (-0.15, 0.08, 0.42, 0.8), (0.02, -0.16, 0.36, 0.85)]
-    pot = m.part((0, 0, 0), (w * 0.55, d * 0.55, 0.32 * h), texture="plain", kind="cylinder")
-    leaves = [
-        m.part(
-            (x * w, y * d, z * h),
-            (w * s * 0.84, d * s * 0.84, min(0.5 * s, 1.0 - z) * h),
-            0.8 + 0.1 * k,
-            "leaves",
-            "ellipsoid",
-            leaf,
+        (
+            x + i.at[0] - i.size[0] / 2,
+            y + i.at[1] - i.size[1] / 2,
+            x + i.at[0] + i.size[0] / 2,
+            y + i.at[1] + i.size[1] / 2,
         )
-        for k, (x, y, z, s) in enumerate(crowns)
+        for i in area.items
+        if i.kind not in OVERHEAD
     ]
-    return [pot, *leaves]
-
-
-def _sign(m: _Carpenter) -> list[Solid]:
-    w, d, h = m.item.size
-    return [
-        m.part((0, 0, h * 0.35), (w, d, h * 0.65), texture="poster"),
-        m.part((0, 0, 0), (0.06, 0.06, h * 0.36), 0.3, "plain"),
-    ]
-
-
-_BUILDERS: dict[str, Callable[[_Carpenter], list[Solid]]] = {
-    "table": _table,
-    "chair": _chair,
-    "sofa": _sofa,
-    "bench": _bench,
-    "counter": _counter,
-    "plant": _plant,
-    "sign": _sign,
-}
 
 
 def footprint(area: Area) -> list[tuple[float, float, float, float]]:

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.synth.layout import CORRIDOR_M, REACH_M, WALL_M, footprint
+from mctrack.synth.layout import footprint, stands
 from mctrack.synth.scene import Area
+from mctrack.synth.shapes import passage
 
 Array = NDArray[np.float64]
 
@@ -23,31 +24,18 @@ class Grid:
     """The walkable floor of one area, corridors behind its doors included."""
 
     def __init__(self, area: Area) -> None:
-        margin = max(WALL_M + CORRIDOR_M, REACH_M) + 0.5
+        behind = passage(area)
+        margin = max(behind.wall_m + behind.width_m, behind.reach_m) + 0.5
         self.area = area
         self._origin = np.array(area.origin) - margin
         shape = np.ceil((np.array(area.size) + 2 * margin) / CELL_M).astype(int)
         free = np.ones((int(shape[1]), int(shape[0])), np.uint8)
-        for x0, y0, x1, y1 in [*footprint(area), *self._outside(area)]:
+        for x0, y0, x1, y1 in [*footprint(area), *stands(area)]:
             i0, j0 = np.floor((np.array([x0, y0]) - self._origin) / CELL_M + 0.5).astype(int).clip(0)
             i1, j1 = np.ceil((np.array([x1, y1]) - self._origin) / CELL_M - 0.5).astype(int).clip(0)
             free[j0 : max(j1, j0 + 1), i0 : max(i1, i0 + 1)] = 0
         self.clearance = cv2.distanceTransform(free, cv2.DIST_L2, 5).astype(np.float64) * CELL_M
         self._walkable = self.clearance > BODY_M + 0.03
-
-    @staticmethod
-    def _outside(area: Area) -> list[tuple[float, float, float, float]]:
-        """Table tops block too: their hulls are the footprints of the items."""
-        x, y = area.origin
-        return [
-            (
-                x + i.at[0] - i.size[0] / 2,
-                y + i.at[1] - i.size[1] / 2,
-                x + i.at[0] + i.size[0] / 2,
-                y + i.at[1] + i.size[1] / 2,
-            )
-            for i in area.items
-        ]
 
     def _cell(self, points: Array) -> NDArray[np.int64]:
         """(…, 2) metres to (…, 2) row, column, held inside the grid."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hin
 from mctrack.errors import ConfigError, suggest
 
 Triple = tuple[float, float, float]
-FURNITURE = ("table", "chair", "sofa", "bench", "counter", "shelf", "pillar", "plant", "box", "sign")
+FURNITURE = ("table", "chair", "sofa", "bench", "counter", "shelf", "pillar", "plant", "box", "sign", "tree", "lamp")
 WALLS = ("south", "east", "north", "west")
 
 
@@ -58,7 +58,15 @@ class WallItem:
 
 @dataclass(frozen=True)
 class Area:
-    """A rectangular room; ``origin`` is its south-west corner in the world. Colours are red, green, blue in 0…1."""
+    """A rectangular room; ``origin`` is its south-west corner in the world. Colours are red, green, blue in 0…1.
+
+    Attributes:
+        lamps: rows of ceiling lights along x and y.
+        outdoor: a street or square: sky, houses of about ``height_m`` for walls, lanes behind the doors, sunlight.
+        sun: azimuth (degrees counter-clockwise from east) and elevation (degrees) of the sun, outdoors.
+        light_swing: how much of the light (of the sun, outdoors) goes away and comes back, 0…1; light_period_s:
+            about how often.
+    """
 
     name: str
     origin: tuple[float, float]
@@ -75,6 +83,11 @@ class Area:
     items: list[Item] = field(default_factory=list)
     wall_items: list[WallItem] = field(default_factory=list)
     max_people: int = 6
+    lamps: tuple[int, int] = (2, 2)
+    outdoor: bool = False
+    sun: tuple[float, float] = (235.0, 42.0)
+    light_swing: float = 0.0
+    light_period_s: float = 40.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Habits:
         stops: number of places visited per stay; stop_s: how long they stand there.
         outside_s: out of sight before coming back in; change_s: on the way between two linked doors.
         change_area: probability of leaving by a linked door rather than going outside.
+        groups: share of people who are out in pairs: same ways, same stops, same pace.
     """
 
     inside_at_start: float = 0.5
@@ -119,6 +133,7 @@ class Habits:
     outside_s: tuple[float, float] = (1.5, 9.0)
     change_s: tuple[float, float] = (1.5, 3.0)
     change_area: float = 0.55
+    groups: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -198,7 +213,7 @@ def _value(hint: Any, value: Any, origin: str, at: str) -> Any:
     if is_dataclass(hint):
         return _build(cast(Any, hint), value, origin, at)
     wanted = (int, float) if hint is float else hint
-    if not isinstance(value, wanted) or isinstance(value, bool):
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise ConfigError(f"{origin}: '{at}' must be a {hint.__name__}, found {value!r}")
     return float(value) if hint is float else value
 
@@ -225,6 +240,13 @@ def _check(scene: SceneConfig, origin: str) -> None:
             _known(door.wall, WALLS, origin, f"door {area.name}.{door.name}: wall")
             if door.to is not None:
                 _known(door.to, doors, origin, f"door {area.name}.{door.name}: to")
+        if min(area.lamps) < 1 or not 0 <= area.light_swing <= 1 or area.light_period_s <= 0:
+            raise ConfigError(
+                f"{origin}: area {area.name}: lamps of 1 or more, light_swing in 0 to 1 and light_period_s above 0 "
+                "are needed"
+            )
+        if area.outdoor and not 5 <= area.sun[1] <= 85:
+            raise ConfigError(f"{origin}: area {area.name}: the sun's elevation must be 5 to 85 degrees")
         for item in area.items:
             _known(item.kind, FURNITURE, origin, f"area {area.name}: item")
 

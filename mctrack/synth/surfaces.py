@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mctrack.synth import facades
 from mctrack.synth.clothes import value_noise
-from mctrack.synth.layout import Solid, bgr, lamps
+from mctrack.synth.layout import lamps
 from mctrack.synth.scene import Area
+from mctrack.synth.shapes import Solid, bgr
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -42,8 +44,10 @@ def albedo(points: Array, hit: IntArray, normal: Array, shapes: list[Solid], are
     colour = np.full((len(points), 3), 0.85)
     floor, ceiling = hit == FLOOR, hit == CEILING
     colour[floor] = _floor(points[floor], area, textures)
-    panel = (np.abs(points[ceiling, None, :2] - lamps(area)[:, :2]).max(axis=2) < 0.45).any(axis=1)
-    colour[ceiling] = np.where(panel[:, None], 1.6, 0.86)
+    if area.outdoor:
+        colour[ceiling] = facades.sky(points[ceiling], textures)
+    else:
+        colour[ceiling] = _ceiling(points[ceiling], area)
     for index, shape in enumerate(shapes):
         rows = np.flatnonzero(hit == index)
         if len(rows):
@@ -51,7 +55,14 @@ def albedo(points: Array, hit: IntArray, normal: Array, shapes: list[Solid], are
     return colour
 
 
+def _ceiling(points: Array, area: Area) -> Array:
+    panel = (np.abs(points[:, None, :2] - lamps(area)[:, :2]).max(axis=2) < 0.45).any(axis=1)
+    return np.where(panel[:, None], 1.6, 0.86) + np.zeros(3)
+
+
 def _floor(points: Array, area: Area, textures: Textures) -> Array:
+    if area.floor == "street":
+        return facades.street(points, area, textures)
     x, y = points[:, 0], points[:, 1]
     base = 1 + 0.05 * textures.noise("broad", x, y, 6.0) + 0.03 * textures.noise("fine", x, y, 2.0)
     if area.floor == "tiles":
@@ -75,6 +86,8 @@ def _floor(points: Array, area: Area, textures: Textures) -> Array:
 def _surface(shape: Solid, points: Array, normal: Array, textures: Textures) -> Array:
     """(n, 3) or (n, 1) factors of a shape's colour."""
     x, y, z = points.T
+    if shape.texture == "house":
+        return facades.house(shape, points, normal, textures)
     side = np.abs(normal[:, 0]) > np.abs(normal[:, 1])
     u = np.where(side, y, x)
     if shape.texture == "plaster":
@@ -83,6 +96,8 @@ def _surface(shape: Solid, points: Array, normal: Array, textures: Textures) -> 
         factor = 1 + 0.10 * textures.noise("grain", np.where(np.abs(normal[:, 2]) > 0.5, y, z), x, 1.2)
     elif shape.texture == "fabric":
         factor = 1 + 0.07 * textures.noise("fine", x + z, y + z, 0.5)
+    elif shape.texture == "awning":
+        factor = np.where((u / 0.5) % 1 < 0.5, 1.0, 1.6)
     elif shape.texture == "leaves":
         factor = 1 + 0.55 * textures.noise("fine", x + z, y + z, 1.1)
     elif shape.texture in ("shelf", "window", "poster", "board"):

@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.synth import backdrop
+from mctrack.synth import backdrop, daylight
 from mctrack.synth.backdrop import Backdrop
 from mctrack.synth.camera import Camera, look_at
 from mctrack.synth.figure import SAMPLES, Drawn, Figure, Light, draw, shade
 from mctrack.synth.gait import Pose
-from mctrack.synth.layout import bgr, lamps
+from mctrack.synth.layout import lamps, solids
 from mctrack.synth.scene import Area, CameraConfig
 from mctrack.synth.shadows import FloorShadows
+from mctrack.synth.shapes import bgr
 
 Array = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
@@ -56,6 +57,8 @@ class View:
         )
         self.backdrop: Backdrop = backdrop.build(self.camera, area)
         self._shadows = FloorShadows(area, self.backdrop)
+        self._day = daylight.Daylight(area, solids(area)) if area.outdoor else None
+        self._chest = None if self._day is None else self._day.chest_map()
         self._noise = np.random.default_rng(seed)
         self._bank = self._noise.normal(0, config.noise, (config.size[1] + 64, config.size[0] + 64, 3)).astype(
             np.float32
@@ -64,9 +67,9 @@ class View:
         self._vignette = (1 - 0.10 * (x * x + y * y)).astype(np.float32)[..., None] * config.exposure
 
     def picture(
-        self, figures: list[Figure], poses: dict[int, Pose], render: bool = True
+        self, figures: list[Figure], poses: dict[int, Pose], render: bool = True, time_s: float = 0.0
     ) -> tuple[NDArray[np.uint8] | None, list[Seen]]:
-        """Draw the people (index → pose) and measure them.
+        """Draw the people (index → pose) and measure them; ``time_s`` matters where the light changes.
 
         Returns:
             (h, w, 3) uint8 BGR (None unless ``render``) and the truth of everyone of whom something is in view.
@@ -76,11 +79,26 @@ class View:
         seen = [self._truth(k, drawn[k], len(v[0])) for k, v in visible.items() if len(v[0]) > 0]
         if not render:
             return None, seen
-        floor = self._shadows.factor([figures[k].skeleton(p) for k, p in poses.items()])
-        colour = self.backdrop.colour * floor
-        lights = {k: _light(self.area, np.array([poses[k].x_m, poses[k].y_m, 1.1])) for k in drawn}
+        share = daylight.strength(self.area, time_s) if self.area.light_swing > 0 else 1.0
+        contact, thrown = self._shadows.factors([figures[k].skeleton(p) for k, p in poses.items()])
+        if self.backdrop.sun is None:
+            colour = self.backdrop.colour * thrown
+            if share != 1.0:
+                colour *= np.float32(share)
+        else:
+            sky = contact * np.float32(daylight.overcast(share))
+            colour = self.backdrop.colour * sky + self.backdrop.sun * (thrown * np.float32(share))
+        lights = {k: self._lit(poses[k], share) for k in drawn}
         self._composite(colour, drawn, visible, lights)
         return self._develop(colour), seen
+
+    def _lit(self, pose: Pose, share: float) -> Light:
+        """Light on someone when that share of the changing light is there."""
+        if self._day is None or self._chest is None:
+            light = _light(self.area, np.array([pose.x_m, pose.y_m, 1.1]))
+            return light if share == 1.0 else Light(light.direction, light.key * share, light.ambient * share)
+        lit = daylight.at(*self._chest, pose.x_m, pose.y_m)
+        return Light(self._day.sun, self._day.key(lit * share), self._day.ambient * daylight.overcast(share))
 
     def _resolve(self, drawn: dict[int, Drawn]) -> dict[int, Visible]:
         """Per person the samples where nothing is nearer: their flat index in the grid, and the fragment there."""

@@ -87,7 +87,7 @@ def film(
         try:
             for index in range(total):
                 poses = world.poses(config.area, record.time_s(index))
-                picture, seen = view.picture(figures, poses, render=video)
+                picture, seen = view.picture(figures, poses, render=video, time_s=record.time_s(index))
                 record.frames.append(seen)
                 if writer is not None and picture is not None:
                     writer.write(picture)

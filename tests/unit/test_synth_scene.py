@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from mctrack.commands.synth import synth
 from mctrack.errors import ConfigError
 from mctrack.synth.backdrop import cast
-from mctrack.synth.layout import Solid, door_points, solids
+from mctrack.synth.layout import door_points, solids
 from mctrack.synth.navigation import Grid
 from mctrack.synth.scene import load_scene
+from mctrack.synth.shapes import Solid
 
 TINY = """
 people: 2
@@ -36,7 +37,7 @@ def write(folder: Path, text: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("name", "cameras"), [("pairs", 4), ("lab", 4)])
+@pytest.mark.parametrize(("name", "cameras"), [("pairs", 4), ("lab", 4), ("hall", 6), ("street", 4), ("corridor", 4)])
 def test_presets(name: str, cameras: int, rng: np.random.Generator) -> None:
     scene = load_scene(name)
     assert len(scene.cameras) == cameras

@@ -108,7 +108,7 @@ def test_box_is_full_body_cut_at_the_edge(view: View, figures: list[Figure]) -> 
 def test_box_contains_every_rendered_pixel(
     view: View, figures: list[Figure], place: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view._shadows, "factor", lambda skeletons: np.ones((64, 96, 1), np.float32))
+    monkeypatch.setattr(view._shadows, "factors", lambda skeletons: (np.ones((64, 96, 1), np.float32),) * 2)
     empty, _ = view.picture(figures, {})
     picture, seen = view.picture(figures, {0: standing(*place)})
     assert empty is not None
