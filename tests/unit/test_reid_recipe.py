@@ -119,7 +119,7 @@ def test_an_unknown_recipe_suggests_one() -> None:
 
 def test_patterns_give_layers_their_own_rate() -> None:
     recipe = load_recipe("compact", ["model.name=osnet_x0_25", "optimiser.lr_factors={classifier: 10}",
-                                     "input_hw=[256,128]"])
+                                     "model.classifier=true", "input_hw=[256,128]"])
     learner = build_learner(recipe, 5, 0, torch.device("cpu"))
     groups = build_optimiser(learner, recipe.optimiser).param_groups
     assert sorted(np.round([g["lr"] / recipe.optimiser.lr for g in groups])) == [1, 10]
