@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import click
 
+people_option = click.option("--people", default="parametric", show_default=True, metavar="parametric|makehuman:DIR",
+                             help="Built-in bodies, or MakeHuman's CC0 assets in a folder.")
+
 
 @click.command()
-@click.option("--people", default="parametric", show_default=True, metavar="parametric|makehuman:DIR",
-              help="Built-in bodies, or MakeHuman's CC0 assets in a folder.")
+@people_option
 @click.option("--count", type=click.IntRange(1), default=2400, show_default=True, help="Cut-out people.")
 @click.option("--backgrounds", type=click.IntRange(1), default=180, show_default=True, help="Empty places.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same files.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mctrack.commands.cutouts import cutouts
+from mctrack.commands.cutouts import cutouts, people_option
 from mctrack.commands.expect import expect
 
 if TYPE_CHECKING:
@@ -102,13 +102,7 @@ def _generate_with_progress(world: World, out: Path, command: str, crf: int) -> 
 @click.option("--images", type=int, default=12, show_default=True, help="Pictures of each person.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same files.")
 @click.option("--test", type=float, default=0.1, show_default=True, help="Share of people kept for query and gallery.")
-@click.option(
-    "--people",
-    default="parametric",
-    show_default=True,
-    metavar="parametric|makehuman:DIR",
-    help="Built-in bodies, or MakeHuman's CC0 assets in a folder.",
-)
+@people_option
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option("--out", "out_dir", required=True, metavar="DIR", help="Folder; an interrupted one is completed.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -163,13 +157,7 @@ def reid(
 @click.option("--identities", type=click.IntRange(1, 1000), default=64, show_default=True, help="How many people.")
 @click.option("--cameras", type=click.IntRange(1, 50), default=4, show_default=True, help="Cameras for each.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Same seed, same picture.")
-@click.option(
-    "--people",
-    default="parametric",
-    show_default=True,
-    metavar="parametric|makehuman:DIR",
-    help="Built-in bodies, or MakeHuman's CC0 assets in a folder.",
-)
+@people_option
 @click.option("--out", "out_file", required=True, metavar="FILE.png", help="The picture to write.")
 def sheet(identities: int, cameras: int, seed: int, people: str, out_file: str) -> None:
     """Draw a contact sheet of a data set's people: what `synth reid` renders, side by side."""

@@ -104,7 +104,7 @@ class CameraTracker:
         free = free[sight.score.take(free) >= max(self.config.new_score, self.config.high_score)]
         self._start(sight, self._wake(sight, free))
         self._age()
-        return self._tracks(sight.embedding)
+        return self.active.tracks(time_s, sight.embedding)
 
     def _advance(self, time_s: float, camera_warp: Array | None) -> None:
         """Predict all tracks to the frame's time."""
@@ -318,20 +318,6 @@ class CameraTracker:
         self.active.track_id[row], self.next_id = self.next_id, self.next_id + 1
         self.active.embedding[row], self.active.weight[row] = 0.0, 0.0
         return int(self.active.track_id[row])
-
-    def _tracks(self, embedding: NDArray[np.float32] | None) -> Tracks:
-        """All active tracks, with the embeddings of this frame's detections."""
-        t = self.active
-        seen = t.detection >= 0
-        look = None
-        if embedding is not None:
-            look = np.zeros((len(t), embedding.shape[1]), np.float32)
-            look[seen] = embedding[t.detection[seen]]
-        return Tracks(
-            track_id=t.track_id.copy(), xyxy=boxes.xcycwh_to_xyxy(t.mean[:, :4]), score=t.score.copy(),
-            state=t.state.copy(), time_since_update=np.where(seen, 0.0, float(self.time_s or 0.0) - t.seen_s),
-            detection_index=t.detection.copy(), embedding=look,
-        )
 
     def state(self) -> State:
         """Everything :meth:`restore` needs to go on with identical results."""

@@ -128,7 +128,7 @@ class MotdtTracker:
         self._age(carried)
         free = np.setdiff1d(free, new_cols)
         self._start(free[detections.score[free] >= self.options.new_score], detections)
-        return self._tracks(detections.embedding)
+        return self.active.tracks(time_s, detections.embedding)
 
     def _advance(self, time_s: float, camera_warp: Array | None) -> None:
         t = self.active
@@ -250,19 +250,6 @@ class MotdtTracker:
                 self.gallery[track_id] = look[col : col + 1].copy()
 
     # ------------------------------------------------------------------ results and state
-
-    def _tracks(self, embedding: Rows | None) -> Tracks:
-        t = self.active
-        seen = t.detection >= 0
-        look = None
-        if embedding is not None:
-            look = np.zeros((len(t), embedding.shape[1]), np.float32)
-            look[seen] = embedding[t.detection[seen]]
-        return Tracks(
-            track_id=t.track_id.copy(), xyxy=boxes.xcycwh_to_xyxy(t.mean[:, :4]), score=t.score.copy(),
-            state=t.state.copy(), time_since_update=np.where(seen, 0.0, float(self.time_s or 0.0) - t.seen_s),
-            detection_index=t.detection.copy(), embedding=look,
-        )
 
     def state(self) -> State:
         """Everything :meth:`restore` needs to go on with identical results."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.types import State
+from mctrack import boxes
+from mctrack.types import State, Tracks
 
 Array = NDArray[np.float64]
 
@@ -67,6 +68,19 @@ class TrackTable:
         if not len(self):
             return other
         return TrackTable(*[np.concatenate([getattr(self, name), getattr(other, name)]) for name in _NAMES])
+
+    def tracks(self, time_s: float, embedding: NDArray[np.float32] | None) -> Tracks:
+        """What a tracker reports at ``time_s``: all tracks, with the embeddings (m, d) of this frame's detections."""
+        seen = self.detection >= 0
+        look = None
+        if embedding is not None:
+            look = np.zeros((len(self), embedding.shape[1]), np.float32)
+            look[seen] = embedding[self.detection[seen]]
+        return Tracks(
+            track_id=self.track_id.copy(), xyxy=boxes.xcycwh_to_xyxy(self.mean[:, :4]), score=self.score.copy(),
+            state=self.state.copy(), time_since_update=np.where(seen, 0.0, time_s - self.seen_s),
+            detection_index=self.detection.copy(), embedding=look,
+        )
 
     def dump(self) -> State:
         """All arrays by name."""
