@@ -206,9 +206,25 @@ def _truth_boxes(folder: Path) -> dict[str, PeopleBoxes]:
             raise ConfigError(f"{path.with_suffix('.ini')} is missing: it says frame rate and size")
         about = ini["Sequence"]
         xyxy = np.column_stack([table[:, 2:4], table[:, 2:4] + table[:, 4:6]])
-        out[path.stem] = PeopleBoxes(xyxy, table[:, 1].astype(np.int64), (table[:, 0] - 1) / float(about["frameRate"]),
+        out[path.stem] = PeopleBoxes(xyxy, table[:, 1].astype(np.int64), _stamps(path, table[:, 0], about["frameRate"]),
                                      (int(about["imWidth"]), int(about["imHeight"])))
     return out
+
+
+def _stamps(truth: Path, frames: np.ndarray, rate: str) -> np.ndarray:
+    """Seconds from a clip's first frame, by the camera's own clock: where frames are lost, a file beside tells them."""
+    import numpy as np
+
+    from mctrack.errors import ConfigError
+
+    path = truth.with_name(f"{truth.stem}_times.csv")
+    if not path.is_file():
+        return np.asarray((frames - 1) / float(rate))
+    try:
+        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
+        return np.asarray((table[:, 1] - table[0, 1])[frames.astype(np.int64) - 1])
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"{path}: expected frame,stamp_s,time_s for every frame of {truth.name}") from error
 
 
 def _interval(boxes: PeopleBoxes) -> float:

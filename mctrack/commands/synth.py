@@ -8,6 +8,7 @@ import click
 
 from mctrack.commands.cutouts import cutouts, people_option
 from mctrack.commands.expect import expect
+from mctrack.commands.stills import stills
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mctrack.synth.world import World
 
 
-@click.group(commands=[expect, cutouts])
+@click.group(commands=[expect, cutouts, stills])
 def synth() -> None:
     """Generate multi-camera clips with exact ground truth."""
 
@@ -29,8 +30,11 @@ def synth() -> None:
     help="A scene of configs/synth (pairs, lab, hall, street, corridor) or your own YAML.",
 )
 @click.option("--cams", type=int, default=None, help="Only the scene's first N cameras.")
-@click.option("--people", type=int, default=None, help="How many people; default: the scene's.")
+@click.option("--people", multiple=True, metavar="N|parametric|makehuman:DIR",
+              help="How many people (default: the scene's), or what they are made of: built-in bodies or "
+              "MakeHuman's CC0 assets in a folder. May be given twice.")  # fmt: skip
 @click.option("--seconds", type=float, default=None, help="Length; default: the scene's.")
+@click.option("--fps", type=float, default=None, help="Frames per second of every camera; default: the scene's.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Same seed, same truth.")
 @click.option(
     "--crf", type=click.IntRange(0, 51), default=23, show_default=True, help="H.264 quality, lower is better."
@@ -40,8 +44,9 @@ def synth() -> None:
 def scene(
     preset: str,
     cams: int | None,
-    people: int | None,
+    people: tuple[str, ...],
     seconds: float | None,
+    fps: float | None,
     seed: int,
     crf: int,
     out_dir: str,
@@ -54,10 +59,13 @@ def scene(
     from mctrack.synth.world import create, generate
 
     config = load_scene(preset)
-    world = create(config, seed, people, seconds, cams)
+    count, made_of = _people(people)
+    world = create(config, seed, count, seconds, cams, fps, made_of)
+    made = "" if made_of == "parametric" else f" --people {made_of.partition(':')[0]}:DIR"
     command = (
-        f"mctrack synth scene --preset {preset} --cams {len(world.scene.cameras)} --people {len(world.people)} "
-        f"--seconds {world.seconds:g} --seed {seed}" + (f" --crf {crf}" if crf != 23 else "") + " --out DIR"
+        f"mctrack synth scene --preset {preset} --cams {len(world.scene.cameras)} --people {len(world.people)}{made} "
+        f"--seconds {world.seconds:g} --seed {seed}" + (f" --fps {fps:g}" if fps is not None else "")
+        + (f" --crf {crf}" if crf != 23 else "") + " --out DIR"
     )
     out = Path(out_dir)
     if quiet:
@@ -65,6 +73,18 @@ def scene(
     else:
         _generate_with_progress(world, out, command, crf)
     click.echo(f"{len(world.scene.cameras)} clips and their ground truth are in {out} (see {out / 'README.md'})")
+
+
+def _people(values: tuple[str, ...]) -> tuple[int | None, str]:
+    """How many people, if that is told, and what they are made of."""
+    from mctrack.errors import ConfigError
+
+    counts = [v for v in values if v.lstrip("+-").isdecimal()]
+    specs = [v for v in values if v not in counts]
+    if len(counts) > 1 or len(specs) > 1:
+        told = ", ".join(values)
+        raise ConfigError(f"--people: give one number and one of 'parametric' and 'makehuman:DIR', not {told}")
+    return int(counts[0]) if counts else None, specs[0] if specs else "parametric"
 
 
 def _generate_with_progress(world: World, out: Path, command: str, crf: int) -> None:
@@ -79,9 +99,9 @@ def _generate_with_progress(world: World, out: Path, command: str, crf: int) -> 
         TimeRemainingColumn,
     )
 
-    from mctrack.synth.world import frame_count, generate
+    from mctrack.synth.world import generate, plan
 
-    total = sum(frame_count(world.seconds, c.fps) for c in world.scene.cameras)
+    total = sum(len(taken) for taken in plan(world.scene, world.seconds, world.seed))
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

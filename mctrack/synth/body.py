@@ -337,3 +337,15 @@ def _bag(person: Identity) -> list[Mesh]:
 def arm_carry(person: Identity) -> tuple[float, float]:
     """How freely the left and the right arm swing."""
     return (0.35 if person.bag == "handbag" else 1.0, 0.6 if person.bag == "shoulder bag" else 1.0)
+
+
+def lap(mesh: Mesh) -> Array:
+    """(v,) weight of the first bone when seated: skirts and coat tails then lie on the thighs, in front as well."""
+    weight = mesh.weight.copy()
+    cloth = (mesh.bones[:, 0] == gait.PELVIS) & np.isin(mesh.bones[:, 1], (gait.L_THIGH, gait.R_THIGH))
+    for name in ("skirt", "tail"):
+        u0, v0, u1, v1 = tile(name)
+        u, v = mesh.uv.T
+        rows = cloth & (u >= u0) & (u <= u1) & (v >= v0) & (v <= v1)
+        weight[rows] = np.clip(1 - 4 * (v[rows] - v0) / (v1 - v0), 0, 1)
+    return weight

@@ -13,7 +13,7 @@ from mctrack.errors import OutputError
 
 
 class ClipWriter:
-    """An MP4 file at a constant frame rate; pictures are (h, w, 3) uint8 BGR."""
+    """An MP4 file whose time stamps are multiples of a frame interval; pictures are (h, w, 3) uint8 BGR."""
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float, crf: int) -> None:
         import av
@@ -30,13 +30,14 @@ class ClipWriter:
         self._time_base = 1 / rate
         self._stream.codec_context.time_base = self._time_base
         self._stream.options = {"crf": str(crf), "preset": "medium", "threads": "1", "g": str(round(4 * fps))}
-        self._count = 0
+        self._next = 0
 
-    def write(self, picture: NDArray[np.uint8]) -> None:
-        """Append a frame."""
+    def write(self, picture: NDArray[np.uint8], tick: int | None = None) -> None:
+        """Append a frame at ``tick`` frame intervals from the beginning; default: one after the frame before it."""
         frame = self._av.VideoFrame.from_ndarray(picture, format="bgr24")
-        frame.pts, frame.time_base = self._count, self._time_base
-        self._count += 1
+        at = self._next if tick is None else tick
+        frame.pts, frame.time_base = at, self._time_base
+        self._next = at + 1
         self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:

@@ -39,6 +39,15 @@ class _Carpenter:
         paint = bgr(self.item.colour) if colour is None else colour
         return Solid(kind, low, low + np.array(size), np.clip(paint * tint, 0, 1), texture)
 
+    def behind(self, thick: float) -> tuple[float, float, float, float]:
+        """Centre (x, y) and extent of a back rest; people look away from it, south if nothing is said."""
+        w, d, _ = self.item.size
+        side = {"south": (0, 1), "north": (0, -1), "west": (1, 0), "east": (-1, 0)}
+        away, half = side[self.item.facing or "south"], thick / 2
+        if away[0]:
+            return away[0] * (w / 2 - half), 0, thick, d
+        return 0, away[1] * (d / 2 - half), w, thick
+
     def legs(self, inset: float, size: float, top: float) -> list[Solid]:
         """Four legs at the corners."""
         w, d, _ = self.item.size
@@ -63,14 +72,18 @@ def _table(m: _Carpenter) -> list[Solid]:
 
 def _chair(m: _Carpenter) -> list[Solid]:
     w, d, h = m.item.size
-    back = m.part((0, d / 2 - 0.03, 0.45), (w, 0.05, h - 0.45))
+    x, y, wide, deep = m.behind(0.06)
+    back = m.part((x, y, 0.45), (wide if wide > deep else 0.05, deep if deep > wide else 0.05, h - 0.45))
     return [m.part((0, 0, 0.42), (w, d, 0.05)), back, *m.legs(0.03, 0.04, 0.42)]
 
 
 def _sofa(m: _Carpenter) -> list[Solid]:
     w, d, h = m.item.size
-    arms = [m.part((i * (w / 2 - 0.09), 0, 0.4), (0.18, d, 0.2), 0.96, "fabric") for i in (-1, 1)]
-    back = m.part((0, d / 2 - 0.1, 0.4), (w, 0.2, h - 0.4), 0.92, "fabric")
+    x, y, wide, deep = m.behind(0.2)
+    size = (0.18, d, 0.2) if wide > deep else (w, 0.18, 0.2)
+    ends = [(i * (w / 2 - 0.09), 0) if wide > deep else (0, i * (d / 2 - 0.09)) for i in (-1, 1)]
+    arms = [m.part((*end, 0.4), size, 0.96, "fabric") for end in ends]
+    back = m.part((x, y, 0.4), (wide, deep, h - 0.4), 0.92, "fabric")
     return [m.part((0, 0, 0.08), (w, d, 0.34), texture="fabric"), back, *arms]
 
 

@@ -1,4 +1,4 @@
-"""The skeleton, and the pose of someone who walks, stands or looks around, as functions of a gait phase.
+"""The skeleton, and the pose of someone who walks, stands, looks around or sits, as functions of a gait phase.
 
 Joint angles follow the usual curves of normal gait (hip ±22°, knee flexion peaks of about 12° in stance and 58° in
 swing), written as cosines and periodic bumps of the phase; 0 is the left heel's strike, 0.5 the right one's.
@@ -39,6 +39,10 @@ PARENT = (
 )
 
 HIP_SWING_DEG = 22.0
+FEET_AHEAD_M = 0.42
+"""How far before the hips the feet of someone seated stand: where they stood before sitting down."""
+HIP_ABOVE_SEAT = 0.055
+"""Height of the hip joints over the seat, as a part of the body height."""
 
 
 def joints(height_m: float, shoulders: float) -> Array:
@@ -74,6 +78,8 @@ class Pose:
         x_m, y_m: where, on the floor; heading: direction of the body in radians, 0 along +x.
         phase: of the gait, in strides; speed_mps: how fast.
         head_yaw: of the head against the body, radians; time_s: for the small movements of standing.
+        sit: 0 standing … 1 seated; the hips are ``sit · FEET_AHEAD_M`` behind the feet; seat_m: height of the seat.
+        still: how settled someone is who has stopped, 0…1; stop: number of the last place where they stayed.
     """
 
     x_m: float
@@ -83,6 +89,10 @@ class Pose:
     speed_mps: float
     head_yaw: float = 0.0
     time_s: float = 0.0
+    sit: float = 0.0
+    seat_m: float = 0.45
+    still: float = 0.0
+    stop: int = 0
 
 
 def amplitude(speed_mps: float, freedom: float = 1.0) -> float:
@@ -93,6 +103,21 @@ def amplitude(speed_mps: float, freedom: float = 1.0) -> float:
 def stride_m(speed_mps: float, height_m: float, freedom: float = 1.0) -> float:
     """Length of a stride (two steps) at which the feet do not slide."""
     return 4 * 0.5 * height_m * math.sin(math.radians(HIP_SWING_DEG * max(amplitude(speed_mps, freedom), 0.2)))
+
+
+def fold(thigh_m: float, shin_m: float, ankle_m: float, height_m: float, pose: Pose) -> tuple[float, float]:
+    """Flexion of hip and knee in degrees of someone sitting down, by the law of cosines between hip and ankle.
+
+    Args:
+        thigh_m, shin_m: lengths; ankle_m: height of the ankle over the floor; height_m: of the body.
+    """
+    upright = thigh_m + shin_m
+    seated = pose.seat_m + HIP_ABOVE_SEAT * height_m - ankle_m
+    ahead, down = FEET_AHEAD_M * pose.sit, upright + (min(seated, upright) - upright) * pose.sit
+    reach = min(math.hypot(ahead, down), upright - 1e-6)
+    lift = math.acos((thigh_m**2 + reach**2 - shin_m**2) / (2 * thigh_m * reach))
+    knee = math.pi - math.acos((thigh_m**2 + shin_m**2 - reach**2) / (2 * thigh_m * shin_m))
+    return math.degrees(math.atan2(ahead, down) + lift), math.degrees(knee)
 
 
 def _bump(phase: float, centre: float, width: float) -> float:
@@ -156,7 +181,24 @@ def bone_transforms(
     local[R_ARM], local[R_FOREARM] = _arm(left, a, -1.0, carry[1])
     local[L_THIGH], local[L_SHIN], local[L_FOOT] = _leg(left, a)
     local[R_THIGH], local[R_SHIN], local[R_FOOT] = _leg(right, a)
+    if pose.sit > 0:
+        _sit(local, pose, rest)
     return _chain(local, rest, np.array([pose.x_m, pose.y_m, 0.0]))
+
+
+def _sit(local: Array, pose: Pose, rest: Array) -> None:
+    """Fold the legs, lean forward on the way, lay the hands on the thighs; in place."""
+    thigh, shin = (float(rest[a, 2] - rest[b, 2]) for a, b in ((L_THIGH, L_SHIN), (L_SHIN, L_FOOT)))
+    tall = float(rest[L_THIGH, 2]) / 0.52
+    hip, knee = fold(thigh, shin, float(rest[L_FOOT, 2]), tall, pose)
+    for side, bones in ((1.0, (L_THIGH, L_SHIN, L_FOOT)), (-1.0, (R_THIGH, R_SHIN, R_FOOT))):
+        spread = _rx(side * 5.0 * pose.sit)
+        for bone, turn in zip(bones, (spread @ _ry(-hip), _ry(knee), _ry(hip - knee) @ spread.T), strict=True):
+            local[bone] = turn
+    local[SPINE] = local[SPINE] @ _ry(34 * math.sin(math.pi * pose.sit) - 3 * pose.sit)
+    for side, arm, forearm in ((1.0, L_ARM, L_FOREARM), (-1.0, R_ARM, R_FOREARM)):
+        local[arm] = local[arm] @ _ry(-15 * pose.sit)
+        local[forearm] = _rz(-18 * side * pose.sit) @ local[forearm] @ _ry(-34 * pose.sit)
 
 
 def _chain(local: Array, rest: Array, place: Array) -> Array:
@@ -174,12 +216,20 @@ def _chain(local: Array, rest: Array, place: Array) -> Array:
 
 
 def skin(
-    points: Array, normals: Array, bones: NDArray[np.int64], weight: Array, transforms: Array
+    points: Array,
+    normals: Array,
+    bones: NDArray[np.int64],
+    weight: Array,
+    transforms: Array,
+    soles: NDArray[np.bool_] | None = None,
 ) -> tuple[Array, Array]:
-    """Linear blend skinning: (v, 3) points and unit normals in the world, standing on the floor."""
+    """Linear blend skinning: (v, 3) points and unit normals in the world, standing on the floor.
+
+    ``soles``: (v,) what may touch the floor; anything where None.
+    """
     w = weight[:, None, None]
     blend = transforms[bones[:, 0]] * w + transforms[bones[:, 1]] * (1 - w)
     moved = np.einsum("vij,vj->vi", blend[:, :, :3], points) + blend[:, :, 3]
-    moved[:, 2] -= moved[:, 2].min()
+    moved[:, 2] -= moved[:, 2].min() if soles is None else moved[soles, 2].min()
     turned = np.einsum("vij,vj->vi", blend[:, :, :3], normals)
     return moved, turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -56,6 +56,33 @@ TOPS = ("t-shirt", "shirt", "sweater", "jacket", "hoodie", "coat")
 BOTTOMS = ("trousers", "trousers", "jeans", "shorts", "skirt")
 BAGS = ("none", "none", "backpack", "shoulder bag", "handbag")
 HATS = ("none", "none", "none", "none", "cap", "beanie")
+
+
+class Somebody(Protocol):
+    """Anyone who can be sent through a scene, whatever their body is made of."""
+
+    @property
+    def height_m(self) -> float:
+        """With bare head."""
+        ...
+
+    @property
+    def pace_mps(self) -> float:
+        """How fast they like to walk."""
+        ...
+
+    @property
+    def freedom(self) -> float:
+        """How far the legs can swing in these clothes, relative to trousers."""
+        ...
+
+    def describe(self) -> str:
+        """A sentence for people."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that is known about them."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What each person is up to: come in, stop here and there, leave through a door, be away, come back."""
+"""What each person is up to: come in, stop or sit here and there, leave through a door, be away, come back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mctrack.synth.layout import door_points
 from mctrack.synth.navigation import Grid
 from mctrack.synth.scene import Area, Door, Habits, SceneConfig
+from mctrack.synth.seats import DOWN_S, UP_S, Seat, seats
 
 Array = NDArray[np.float64]
 
@@ -29,6 +30,8 @@ class Walker:
         plan: stops still to visit; exit: door they will leave by; entry: (area, door) they come back through.
         return_s: when they come back while away.
         mate: who they are out with; follows: whether they do what the mate does (the other one decides).
+        seat: where they sit or are going to; seated: progress of sitting down, 0…1.
+        stop: number of the place they last stayed at; still: how settled they are there, 0…1.
     """
 
     pace_mps: float
@@ -50,6 +53,25 @@ class Walker:
     stuck_s: float = 0.0
     mate: Walker | None = field(default=None, repr=False)
     follows: bool = False
+    seat: Seat | None = None
+    seated: float = 0.0
+    stop: int = 0
+    still: float = 0.0
+
+    @property
+    def sit(self) -> float:
+        """How far the hips have gone down and back, 0…1; slow at both ends."""
+        return round(self.seated * self.seated * (3 - 2 * self.seated), 7)
+
+    @property
+    def at_seat(self) -> bool:
+        """Whether they have come to their seat and have not left it."""
+        return self.seat is not None and (self.wait_s > 0 or self.seated > 0)
+
+    @property
+    def stand(self) -> Array:
+        """(2,) what others walk around: the feet of someone seated."""
+        return self.position if self.seat is None or self.seated <= 0 else self.seat.feet
 
 
 class Planner:
@@ -62,6 +84,8 @@ class Planner:
         self._rng = rng
         self._outside = [(a.name, d.name) for a in scene.areas for d in a.doors if d.to is None]
         self._all = [(a.name, d.name) for a in scene.areas for d in a.doors]
+        self._seats = {a.name: seats(a, grids[a.name]) if scene.habits.sit > 0 else [] for a in scene.areas}
+        self._taken: set[tuple[str, tuple[int, int]]] = set()
 
     def door(self, area: str, name: str) -> Door:
         """A door by name."""
@@ -138,19 +162,52 @@ class Planner:
         assert walker.area is not None
         grid = self._grids[walker.area]
         if walker.plan:
-            walker.path = list(grid.path(walker.position, walker.plan.pop(0))[1:])
+            goal = walker.plan.pop(0)
+            walker.seat = self._seat(walker)
+            walker.path = list(grid.path(walker.position, goal if walker.seat is None else walker.seat.before)[1:])
             return
         way = door_points(self.areas[walker.area], self.door(walker.area, walker.exit))[::-1]
         walker.path = [*grid.path(walker.position, way[0])[1:], *way[1:]]
         walker.leaving = True
+
+    def _seat(self, walker: Walker) -> Seat | None:
+        """A free seat for the next stop, kept for them from now on; None to stand. Companions sit side by side."""
+        area, mate = walker.area or "", walker.mate
+        if not self._seats[area]:
+            return None
+        free = [s for s in self._seats[area] if (area, s.key) not in self._taken]
+        if walker.follows and mate is not None and mate.area == area:
+            if mate.seat is None:
+                return None
+            beside = mate.seat.place
+            free = sorted((s for s in free if float(np.linalg.norm(s.place - beside)) < 1.5),
+                          key=lambda s: float(np.linalg.norm(s.feet - beside)))[:1]  # fmt: skip
+        elif self._rng.random() >= self.habits.sit:
+            return None
+        if not free:
+            return None
+        seat = free[int(self._rng.integers(len(free)))]
+        self._taken.add((area, seat.key))
+        return seat
+
+    def rise(self, walker: Walker) -> None:
+        """They are up again: the seat is free, and they go on."""
+        if walker.seat is not None:
+            self._taken.discard((walker.area or "", walker.seat.key))
+        walker.seat, walker.wait_s, walker.face = None, 0.0, None
+        self.next_leg(walker)
 
     def arrive(self, walker: Walker, time_s: float) -> None:
         """The path is walked: stand a while, or be gone."""
         if walker.leaving:
             self._leave(walker, time_s)
             return
-        walker.wait_s = float(self._rng.uniform(*self.habits.stop_s))
+        walker.stop += 1
+        span = self.habits.stop_s if walker.seat is None else self.habits.sit_s
+        walker.wait_s = float(self._rng.uniform(*span))
         walker.face = walker.heading + float(self._rng.normal(0, 0.8))
+        if walker.seat is not None:
+            walker.wait_s += DOWN_S + UP_S
         mate = walker.mate
         if mate is None or mate.area != walker.area:
             return

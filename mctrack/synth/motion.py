@@ -6,14 +6,15 @@ reciprocal velocity obstacles of van den Berg et al., 2008), then approached wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.synth import gait
+from mctrack.synth import gait, seats
 from mctrack.synth.gait import Pose
-from mctrack.synth.identity import Identity
+from mctrack.synth.identity import Somebody
 from mctrack.synth.itinerary import Planner, Walker
 from mctrack.synth.navigation import BODY_M, Grid
 from mctrack.synth.scene import SceneConfig
@@ -25,6 +26,8 @@ _ANGLES = np.radians([0, 10, -10, 22, -22, 36, -36, 54, -54, 78, -78, 110, -110]
 _SPEEDS = np.array([1.15, 1.0, 0.75, 0.5, 0.25])
 HORIZON_S = 2.2
 ACCELERATION = 2.6
+SETTLE_S = 0.4
+"""Time constant of coming to rest after a walk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,8 @@ class Trajectories:
 
     Attributes:
         area: (t, p) index of the area, −1 while away.
-        xy: (t, p, 2) metres; heading, phase, speed_mps, head_yaw: (t, p), see :class:`~mctrack.synth.gait.Pose`.
+        xy: (t, p, 2) metres; heading, phase, speed_mps, head_yaw, sit, seat_m, still, stop: (t, p), see
+            :class:`~mctrack.synth.gait.Pose`.
     """
 
     area: NDArray[np.int64]
@@ -42,6 +46,10 @@ class Trajectories:
     phase: Array
     speed_mps: Array
     head_yaw: Array
+    sit: Array
+    seat_m: Array
+    still: Array
+    stop: NDArray[np.int64]
 
     def pose(self, person: int, time_s: float) -> tuple[int, Pose] | None:
         """Area and pose between two steps; None while away."""
@@ -65,10 +73,16 @@ class Trajectories:
             mix(self.speed_mps),
             mix(self.head_yaw),
             time_s,
+            mix(self.sit),
+            float(self.seat_m[step, person]),
+            mix(self.still),
+            int(self.stop[step, person]),
         )
 
 
-def simulate(scene: SceneConfig, people: list[Identity], seconds: float, rng: np.random.Generator) -> Trajectories:
+def simulate(
+    scene: SceneConfig, people: Sequence[Somebody], seconds: float, rng: np.random.Generator
+) -> Trajectories:
     """Walk everyone for the given time; the same generator state gives the same trajectories."""
     grids = {a.name: Grid(a) for a in scene.areas}
     index = {a.name: k for k, a in enumerate(scene.areas)}
@@ -77,7 +91,8 @@ def simulate(scene: SceneConfig, people: list[Identity], seconds: float, rng: np
     planner.start(walkers)
     steps, n = int(np.ceil(seconds / STEP_S)) + 2, len(people)
     area = np.full((steps, n), -1, np.int64)
-    columns = np.zeros((4, steps, n))
+    stop = np.zeros((steps, n), np.int64)
+    columns = np.zeros((7, steps, n))
     xy = np.zeros((steps, n, 2))
     for step in range(steps):
         time_s = step * STEP_S
@@ -91,8 +106,10 @@ def simulate(scene: SceneConfig, people: list[Identity], seconds: float, rng: np
             xy[step, k] = w.position
             speed = float(np.linalg.norm(w.velocity))
             look = 0.45 * np.sin(0.37 * time_s + k) * np.sin(0.83 * time_s + 2.1 * k)
-            columns[:, step, k] = w.heading, w.phase, speed, look
-    return Trajectories(area, xy, columns[0], columns[1], columns[2], columns[3])
+            stop[step, k] = w.stop
+            columns[:, step, k] = w.heading, w.phase, speed, look, w.sit, w.seat.height_m if w.seat else 0.0, w.still
+    heading, phase, speeds, yaw, sit, seat_m, still = columns
+    return Trajectories(area, xy, heading, phase, speeds, yaw, sit, seat_m, still, stop)
 
 
 def _move(walkers: list[Walker], grids: dict[str, Grid], planner: Planner, time_s: float) -> None:
@@ -106,12 +123,19 @@ def _move(walkers: list[Walker], grids: dict[str, Grid], planner: Planner, time_
         for w, wish in zip(present, wishes, strict=True)
     ]
     for walker, target in zip(present, chosen, strict=True):
-        if walker.area is not None:
+        if walker.at_seat:
+            if seats.step(walker, STEP_S):
+                planner.rise(walker)
+            _step(walker)
+        elif walker.area is not None:
             _advance(walker, target, grids[walker.area])
+            _step(walker)
 
 
 def _wish(walker: Walker, grids: dict[str, Grid], planner: Planner, time_s: float) -> Array:
     """(2,) velocity wanted if nobody were in the way; takes the decisions that fall due."""
+    if walker.at_seat:
+        return np.zeros(2)
     if walker.wait_s > 0:
         walker.wait_s -= STEP_S
         if walker.wait_s <= 0:
@@ -149,7 +173,7 @@ def _steer(walker: Walker, wish: Array, others: list[Walker], grid: Grid) -> Arr
     options = np.concatenate([options, np.zeros((1, 2))])
     cost = np.linalg.norm(options - wish, axis=1) + 0.25 * np.linalg.norm(options - walker.velocity, axis=1)
     if others:
-        place = np.stack([o.position for o in others]) - walker.position
+        place = np.stack([o.stand for o in others]) - walker.position
         moving = np.stack([o.velocity for o in others])
         # Whoever is stuck (two in a doorway) gets bolder until they squeeze past each other.
         cost += _collision_cost(options, place, moving) / (1 + 3 * max(walker.stuck_s - 0.8, 0.0))
@@ -190,5 +214,14 @@ def _advance(walker: Walker, target: Array, grid: Grid) -> None:
         turn = (wanted - walker.heading + np.pi) % (2 * np.pi) - np.pi
         fastest = 3.6 * STEP_S
         walker.heading = round(float(walker.heading + np.clip(turn * 0.25, -fastest, fastest)), 7)
-    walker.phase = round(walker.phase + speed * STEP_S / gait.stride_m(speed, walker.height_m, walker.freedom), 7)
+
+
+def _step(walker: Walker) -> None:
+    """Legs follow what the body did."""
+    speed = float(np.linalg.norm(walker.velocity))
+    ahead = walker.velocity[0] * np.cos(walker.heading) + walker.velocity[1] * np.sin(walker.heading)
+    sense = -1 if walker.at_seat and ahead < 0 else 1  # a step back to the seat
+    strides = speed * STEP_S / gait.stride_m(speed, walker.height_m, walker.freedom)
+    walker.phase = round(walker.phase + sense * strides, 7)
     walker.stuck_s = walker.stuck_s + STEP_S if speed < 0.15 and walker.wait_s <= 0 else 0.0
+    walker.still = round(walker.still + ((speed < 0.2) - walker.still) * STEP_S / SETTLE_S, 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -12,6 +13,7 @@ from mctrack.errors import ConfigError, suggest
 
 Triple = tuple[float, float, float]
 FURNITURE = ("table", "chair", "sofa", "bench", "counter", "shelf", "pillar", "plant", "box", "sign", "tree", "lamp")
+SEATS = ("chair", "bench", "sofa")
 WALLS = ("south", "east", "north", "west")
 
 
@@ -36,12 +38,16 @@ class Door:
 
 @dataclass(frozen=True)
 class Item:
-    """A piece of furniture: ``at`` is its centre on the floor, ``size`` its extent (x, y, z), metres in the area."""
+    """A piece of furniture: ``at`` is its centre on the floor, ``size`` its extent (x, y, z), metres in the area.
+
+    ``facing``: the wall that people on a chair or sofa look at, south unless told; benches have two sides.
+    """
 
     kind: str
     at: tuple[float, float]
     size: Triple
     colour: Triple = (0.55, 0.42, 0.30)
+    facing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,15 @@ class CameraConfig:
 
     Attributes:
         gain: white balance of red, green, blue; noise: standard deviation in grey levels; blur_px: optics.
+        vignette: how much darker than the middle the edges' centres are, 0…0.5 (corners: twice that).
+        exposure_swing: how far exposure goes up and down by itself (automatic exposure), a share 0…0.9;
+            exposure_period_s: about how often.
+        motion_blur: exposure time as a share 0…1 of the frame interval; people are drawn several times a frame.
+        crf: H.264 quality, lower is better; None: what the command says.
+        clock_offset_s: when the camera's clock reads 0 and its clip begins, seconds after the scene did;
+            clock_drift_ppm: by how many millionths that clock, and with it the time stamps, runs fast.
+        dropouts: share 0…0.9 of frames that are lost at random; outages: (start, length) in seconds of the scene
+            without any frame. Lost frames are not in the clip; time stamps jump.
     """
 
     name: str
@@ -112,6 +127,23 @@ class CameraConfig:
     gamma: float = 1.0
     noise: float = 1.5
     blur_px: float = 0.45
+    vignette: float = 0.10
+    exposure_swing: float = 0.0
+    exposure_period_s: float = 12.0
+    motion_blur: float = 0.0
+    crf: int | None = None
+    clock_offset_s: float = 0.0
+    clock_drift_ppm: float = 0.0
+    dropouts: float = 0.0
+    outages: list[tuple[float, float]] = field(default_factory=list)
+
+
+CAMERA_RANGES = {
+    "exposure": (0.01, 100.0), "gamma": (0.1, 10.0), "noise": (0.0, 255.0), "blur_px": (0.0, 50.0),
+    "vignette": (0.0, 0.5), "exposure_swing": (0.0, 0.9), "exposure_period_s": (0.1, 1e5), "motion_blur": (0.0, 1.0),
+    "crf": (0, 51), "clock_offset_s": (0.0, 7200.0), "clock_drift_ppm": (-20000.0, 20000.0), "dropouts": (0.0, 0.9),
+}  # fmt: skip
+"""Camera key → least and largest value."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +156,7 @@ class Habits:
         outside_s: out of sight before coming back in; change_s: on the way between two linked doors.
         change_area: probability of leaving by a linked door rather than going outside.
         groups: share of people who are out in pairs: same ways, same stops, same pace.
+        sit: share of stops spent on a chair, bench or sofa, where one is free; sit_s: for how long.
     """
 
     inside_at_start: float = 0.5
@@ -134,6 +167,8 @@ class Habits:
     change_s: tuple[float, float] = (1.5, 3.0)
     change_area: float = 0.55
     groups: float = 0.0
+    sit: float = 0.0
+    sit_s: tuple[float, float] = (4.0, 12.0)
 
 
 @dataclass(frozen=True)
@@ -233,6 +268,7 @@ def _check(scene: SceneConfig, origin: str) -> None:
             )
         if camera.size[0] % 2 or camera.size[1] % 2:
             raise ConfigError(f"{origin}: camera {camera.name}: width and height must be even (H.264)")
+        _check_ranges(camera, origin)
     for area in scene.areas:
         if not area.doors:
             raise ConfigError(f"{origin}: area {area.name} needs a door")
@@ -249,6 +285,31 @@ def _check(scene: SceneConfig, origin: str) -> None:
             raise ConfigError(f"{origin}: area {area.name}: the sun's elevation must be 5 to 85 degrees")
         for item in area.items:
             _known(item.kind, FURNITURE, origin, f"area {area.name}: item")
+            if item.facing is not None:
+                _known(item.facing, WALLS, origin, f"area {area.name}: {item.kind}: facing")
+    _check_sitting(scene, origin)
+
+
+def _check_sitting(scene: SceneConfig, origin: str) -> None:
+    sit, (low, high) = scene.habits.sit, scene.habits.sit_s
+    if not 0 <= sit <= 1:
+        raise ConfigError(f"{origin}: habits.sit: {sit:g} is not in 0…1")
+    if not 0 < low <= high:
+        raise ConfigError(f"{origin}: habits.sit_s: two numbers above 0 are needed, the smaller one first")
+    if sit > 0 and not any(item.kind in SEATS for area in scene.areas for item in area.items):
+        raise ConfigError(f"{origin}: habits.sit: no area has a {', '.join(SEATS[:-1])} or {SEATS[-1]} to sit on")
+
+
+def _check_ranges(camera: CameraConfig, origin: str) -> None:
+    """A camera's numbers that have bounds."""
+    for key, (low, high) in CAMERA_RANGES.items():
+        value = getattr(camera, key)
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{origin}: camera {camera.name}: {key} must be in {low:g} to {high:g}, found {value:g}")
+    for start_s, length_s in camera.outages:
+        if not (0 <= start_s < math.inf and 0 < length_s < math.inf):
+            raise ConfigError(f"{origin}: camera {camera.name}: outages must be [start, length] in seconds, start of 0 "
+                              f"or more and length above 0, found [{start_s:g}, {length_s:g}]")  # fmt: skip
 
 
 def _known(word: str, choices: Any, origin: str, what: str) -> None:

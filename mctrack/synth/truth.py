@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from mctrack.synth.camera import Camera
-from mctrack.synth.identity import Identity
+from mctrack.synth.clock import Shots
+from mctrack.synth.identity import Somebody
 from mctrack.synth.motion import Trajectories
-from mctrack.synth.scene import SceneConfig
+from mctrack.synth.scene import Area, SceneConfig
 from mctrack.synth.view import Seen
 
 IGNORE_BELOW = 0.1
@@ -30,15 +32,20 @@ class CameraTruth:
 
     camera: Camera
     area: str
+    shots: Shots
     frames: list[list[Seen]] = field(default_factory=list)
 
     def time_s(self, index: int) -> float:
-        """Time of a 0-based frame."""
-        return self.camera.start_s + index / self.camera.fps
+        """True time of a 0-based frame."""
+        return float(self.shots.time_s[index])
 
 
 def write_boxes(folder: Path, truth: CameraTruth) -> None:
-    """``gt/<camera>.txt`` (frame from 1, id, left, top, width, height, 1 or 0, class 1, visibility) and its ini."""
+    """``gt/<camera>.txt`` (frame from 1, id, left, top, width, height, 1 or 0, class 1, visibility) and its ini.
+
+    Frames are those that are in the clip. Where their numbers do not tell their times, because the camera's clock is
+    not true or frames are lost, ``gt/<camera>_times.csv`` does.
+    """
     lines = []
     for index, seen in enumerate(truth.frames):
         for s in sorted(seen, key=lambda s: s.person):
@@ -55,18 +62,48 @@ def write_boxes(folder: Path, truth: CameraTruth) -> None:
         f"imWidth={width}\nimHeight={height}\n",
         encoding="utf-8",
     )
+    if not truth.shots.plain:
+        write_times(folder / f"{name}_times.csv", truth.shots)
 
 
-def write_ground(path: Path, moves: Trajectories, seconds: float) -> None:
-    """``time_s,id,x_m,y_m`` of everyone who is in an area, seen or not, 15 times a second."""
-    lines = ["time_s,id,x_m,y_m\n"]
+def write_times(path: Path, shots: Shots) -> None:
+    """``frame,stamp_s,time_s``: frame from 1, its time stamp in the video file, the true time."""
+    rows = zip(shots.stamp_s.tolist(), shots.time_s.tolist(), strict=True)
+    lines = [f"{k},{stamp_s:.6f},{time_s:.6f}\n" for k, (stamp_s, time_s) in enumerate(rows, 1)]
+    path.write_text("frame,stamp_s,time_s\n" + "".join(lines), encoding="utf-8")
+
+
+def write_ground(
+    path: Path, moves: Trajectories, seconds: float, areas: Sequence[Area], truths: Sequence[CameraTruth]
+) -> None:
+    """``time_s,id,x_m,y_m,counts`` of everyone in an area or behind its doors, 15 times a second.
+
+    ``counts`` is 0 where nobody could know of them: behind a door, and in no picture.
+    """
+    lines = ["time_s,id,x_m,y_m,counts\n"]
     for k in range(round(seconds * GROUND_HZ)):
         time_s = k / GROUND_HZ
+        seen = set().union(*(_in_sight(t, time_s) for t in truths))
         for person in range(moves.xy.shape[1]):
             there = moves.pose(person, time_s)
             if there is not None:
-                lines.append(f"{time_s:.4f},{person + 1},{there[1].x_m:.4f},{there[1].y_m:.4f}\n")
+                x, y = there[1].x_m, there[1].y_m
+                counts = person in seen or _inside(areas[there[0]], x, y)
+                lines.append(f"{time_s:.4f},{person + 1},{x:.4f},{y:.4f},{int(counts)}\n")
     path.write_text("".join(lines), encoding="utf-8")
+
+
+def _inside(area: Area, x_m: float, y_m: float) -> bool:
+    return all(0 <= v - low <= size for v, low, size in zip((x_m, y_m), area.origin, area.size, strict=True))
+
+
+def _in_sight(truth: CameraTruth, time_s: float) -> set[int]:
+    """Who counts in a camera's picture at that moment, by its nearest frame."""
+    times = truth.shots.time_s
+    k = int(np.abs(times - time_s).argmin())
+    if abs(times[k] - time_s) > 0.5 / min(truth.camera.fps, GROUND_HZ) + 1e-6:
+        return set()
+    return {s.person for s in truth.frames[k] if s.visibility >= IGNORE_BELOW}
 
 
 def write_json(path: Path, tree: Any) -> None:
@@ -84,15 +121,37 @@ def _json(tree: Any, indent: str) -> str:
     return json.dumps(tree, ensure_ascii=False)
 
 
-def calibration(truths: list[CameraTruth]) -> dict[str, Any]:
+def clocks(truths: list[CameraTruth], scene: SceneConfig) -> dict[str, dict[str, Any]]:
+    """Camera → ``clock`` of ``calibration.json``, of those whose stamps are not the true times or that lost frames."""
+    configs = {c.name: c for c in scene.cameras}
+    return {
+        t.camera.name: {
+            "clock": {
+                "offset_s": configs[t.camera.name].clock_offset_s,
+                "drift_ppm": configs[t.camera.name].clock_drift_ppm,
+                "frames": len(t.shots),
+                "lost": t.shots.taken - len(t.shots),
+                "first_stamp_s": float(t.shots.stamp_s[0]),
+            }
+        }
+        for t in truths
+        if not t.shots.plain
+    }
+
+
+def calibration(truths: list[CameraTruth], scene: SceneConfig) -> dict[str, Any]:
     """The tree of ``calibration.json``."""
+    told = clocks(truths, scene)
+    about = "time_s = offset_s + stamp_s / (1 + drift_ppm / 1e6), stamp_s as in the video file; start_s is time_s of "
+    about += "the first frame; frames counts those in the clip, lost those that are not"
     return {
         "units": "m",
         "world": "right-handed, x east, y north, z up; the floor is z = 0",
         "pixels": "continuous, (0, 0) is the top left corner of the picture, the first pixel's centre is (0.5, 0.5)",
         "model": "x_cam = R x_world + t; OpenCV pinhole, dist = k1, k2, p1, p2, k3; homography_image_to_ground maps "
         "undistorted pixels to floor metres",
-        "cameras": {t.camera.name: t.camera.to_dict() | {"area": t.area} for t in truths},
+        **({"clock": about} if told else {}),
+        "cameras": {t.camera.name: t.camera.to_dict() | {"area": t.area} | told.get(t.camera.name, {}) for t in truths},
     }
 
 
@@ -170,7 +229,7 @@ def topology(scene: SceneConfig, truths: list[CameraTruth], gaps: list[dict[str,
 
 
 def identities(
-    people: list[Identity], twins: list[dict[str, Any]], found: list[Stay], gaps: list[dict[str, Any]]
+    people: Sequence[Somebody], twins: list[dict[str, Any]], found: list[Stay], gaps: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The tree of ``identities.json``."""
     return {

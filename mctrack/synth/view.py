@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mctrack.synth import backdrop, daylight
 from mctrack.synth.backdrop import Backdrop
 from mctrack.synth.camera import Camera, look_at
-from mctrack.synth.figure import SAMPLES, Drawn, Figure, Light, draw, shade
+from mctrack.synth.figure import SAMPLES, Actor, Drawn, Light, draw, shade
 from mctrack.synth.gait import Pose
 from mctrack.synth.layout import lamps, solids
 from mctrack.synth.scene import Area, CameraConfig
@@ -21,6 +22,8 @@ from mctrack.synth.shapes import bgr
 Array = NDArray[np.float64]
 FloatImage = NDArray[np.float32]
 Visible = tuple[NDArray[np.int64], NDArray[np.int64]]
+Layer = tuple[int, int, FloatImage]
+"""Left and top in pixels, and (h, w, 4) light of people times their coverage, and coverage 0…1."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,27 @@ class View:
             np.float32
         )
         y, x = np.mgrid[-1 : 1 : config.size[1] * 1j, -1 : 1 : config.size[0] * 1j]
-        self._vignette = (1 - 0.10 * (x * x + y * y)).astype(np.float32)[..., None] * config.exposure
+        self._vignette = (1 - config.vignette * (x * x + y * y)).astype(np.float32)[..., None] * config.exposure
+        # A generator of its own: the noise stays the same with and without.
+        self._breath = float(np.random.default_rng([seed, 2]).uniform(0, 2 * np.pi))
 
     def picture(
-        self, figures: list[Figure], poses: dict[int, Pose], render: bool = True, time_s: float = 0.0
+        self,
+        figures: Sequence[Actor],
+        poses: dict[int, Pose],
+        render: bool = True,
+        time_s: float = 0.0,
+        others: Sequence[dict[int, Pose]] = (),
     ) -> tuple[NDArray[np.uint8] | None, list[Seen]]:
-        """Draw the people (index → pose) and measure them; ``time_s`` matters where the light changes.
+        """Draw the people (index → pose) and measure them; ``time_s`` matters where the light or exposure changes.
+
+        With motion blur, ``others`` are the poses at the exposure's other moments: light of all is averaged, shadows
+        and the truth are of ``poses`` alone.
 
         Returns:
             (h, w, 3) uint8 BGR (None unless ``render``) and the truth of everyone of whom something is in view.
         """
-        drawn = {k: d for k, pose in poses.items() if (d := draw(self.camera, figures[k], pose)) is not None}
-        visible = self._resolve(drawn)
+        drawn, visible = self._seen(figures, poses)
         seen = [self._truth(k, drawn[k], len(v[0])) for k, v in visible.items() if len(v[0]) > 0]
         if not render:
             return None, seen
@@ -88,9 +100,15 @@ class View:
         else:
             sky = contact * np.float32(daylight.overcast(share))
             colour = self.backdrop.colour * sky + self.backdrop.sun * (thrown * np.float32(share))
-        lights = {k: self._lit(poses[k], share) for k in drawn}
-        self._composite(colour, drawn, visible, lights)
-        return self._develop(colour), seen
+        layers = [self._layer(drawn, visible, poses, share)]
+        layers += [self._layer(*self._seen(figures, p), p, share) for p in others]
+        _composite(colour, layers)
+        return self._develop(colour, time_s), seen
+
+    def _seen(self, figures: Sequence[Actor], poses: dict[int, Pose]) -> tuple[dict[int, Drawn], dict[int, Visible]]:
+        """Everyone drawn, and which of their samples are visible."""
+        drawn = {k: d for k, pose in poses.items() if (d := draw(self.camera, figures[k], pose)) is not None}
+        return drawn, self._resolve(drawn)
 
     def _lit(self, pose: Pose, share: float) -> Light:
         """Light on someone when that share of the changing light is there."""
@@ -124,14 +142,14 @@ class View:
         cut = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
         return Seen(person, cut, (x0, y0, x1, y1), visible / len(d.column))
 
-    def _composite(
-        self, colour: FloatImage, drawn: dict[int, Drawn], visible: dict[int, Visible], lights: dict[int, Light]
-    ) -> None:
-        """Blend the visible samples of everyone over the room, in place."""
+    def _layer(
+        self, drawn: dict[int, Drawn], visible: dict[int, Visible], poses: dict[int, Pose], share: float
+    ) -> Layer | None:
+        """The visible samples of everyone at one moment as a picture; None where there are none."""
         width = self.camera.size[0] * SAMPLES
         flat = [v[0] for v in visible.values() if len(v[0])]
         if not flat:
-            return
+            return None
         rows, columns = np.divmod(np.concatenate(flat), width)
         y0, x0 = int(rows.min()) // SAMPLES, int(columns.min()) // SAMPLES
         y1, x1 = int(rows.max()) // SAMPLES + 1, int(columns.max()) // SAMPLES + 1
@@ -139,17 +157,22 @@ class View:
         for k, (sample, fragment) in visible.items():
             row, column = np.divmod(sample, width)
             row, column = row - y0 * SAMPLES, column - x0 * SAMPLES
-            fine[row, column, :3] = shade(drawn[k], fragment, lights[k])
+            fine[row, column, :3] = shade(drawn[k], fragment, self._lit(poses[k], share))
             fine[row, column, 3] = 1
-        coarse = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-        room = colour[y0:y1, x0:x1]
-        room *= 1 - coarse[..., 3:]
-        room += coarse[..., :3]
+        return x0, y0, np.asarray(cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA), np.float32)
 
-    def _develop(self, colour: FloatImage) -> NDArray[np.uint8]:
+    def exposure(self, time_s: float) -> float:
+        """Factor by which automatic exposure is off at a moment; 1 in the middle."""
+        turn = 2 * np.pi * time_s / self.config.exposure_period_s + self._breath
+        wave = 0.7 * np.sin(turn) + 0.3 * np.sin(2.7 * turn + 0.8)
+        return float(1 + self.config.exposure_swing * wave)
+
+    def _develop(self, colour: FloatImage, time_s: float) -> NDArray[np.uint8]:
         """White balance, exposure, vignetting, gamma, blur and noise."""
         c = self.config
         out = colour * (self._vignette * bgr(c.gain).astype(np.float32))
+        if c.exposure_swing > 0:
+            out *= np.float32(self.exposure(time_s))
         np.clip(out, 0, 1, out=out)
         if c.gamma != 1.0:
             out = np.asarray(cv2.pow(out, 1 / c.gamma), np.float32)
@@ -159,6 +182,22 @@ class View:
         i, j = (int(v) for v in self._noise.integers(0, 64, 2))
         out += self._bank[i : i + out.shape[0], j : j + out.shape[1]]
         return np.clip(out + 0.5, 0, 255).astype(np.uint8)
+
+
+def _composite(colour: FloatImage, layers: Sequence[Layer | None]) -> None:
+    """Lay the mean of some moments' people over the room, in place."""
+    there = [layer for layer in layers if layer is not None]
+    if not there:
+        return
+    x0, y0, people = there[0]
+    if len(layers) > 1:
+        # The room stands still, so the mean of the finished pictures is that of coverage and light.
+        x0, y0, people = 0, 0, np.zeros((*colour.shape[:2], 4), np.float32)
+        for x, y, part in there:
+            people[y : y + part.shape[0], x : x + part.shape[1]] += part / np.float32(len(layers))
+    room = colour[y0 : y0 + people.shape[0], x0 : x0 + people.shape[1]]
+    room *= 1 - people[..., 3:]
+    room += people[..., :3]
 
 
 def _light(area: Area, position: Array) -> Light:

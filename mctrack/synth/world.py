@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mctrack.errors import ConfigError, OutputError
-from mctrack.synth import motion, truth
+from mctrack.synth import bodies, motion, truth
+from mctrack.synth.clock import Shots, exposure_times, shots
 from mctrack.synth.encode import ClipWriter
-from mctrack.synth.figure import Figure
 from mctrack.synth.gait import Pose
-from mctrack.synth.identity import Identity, sample_people
+from mctrack.synth.identity import Somebody
 from mctrack.synth.motion import Trajectories
 from mctrack.synth.readme import readme
 from mctrack.synth.scene import SceneConfig
@@ -27,14 +27,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """A scene with its people and where they are at every moment."""
+    """A scene with its people and where they are at every moment; ``bodies``: see :mod:`mctrack.synth.bodies`."""
 
     scene: SceneConfig
-    people: list[Identity]
+    people: Sequence[Somebody]
     look_alikes: list[dict[str, Any]]
     moves: Trajectories
     seconds: float
     seed: int
+    bodies: str = bodies.PARAMETRIC
 
     def poses(self, area: str, time_s: float) -> dict[int, Pose]:
         """Person index → pose of everyone in an area."""
@@ -43,18 +44,27 @@ class World:
         return {k: found[1] for k, found in there if found is not None and found[0] == index}
 
 
-def frame_count(seconds: float, fps: float) -> int:
-    """Frames of a clip."""
-    return max(round(seconds * fps), 1)
+def plan(scene: SceneConfig, seconds: float, seed: int) -> list[Shots]:
+    """When each camera takes its frames.
+
+    Raises:
+        ConfigError: a camera has no frame at all.
+    """
+    return [shots(c, seconds, seed * 1000 + number) for number, c in enumerate(scene.cameras)]
 
 
 def create(
-    scene: SceneConfig, seed: int, people: int | None = None, seconds: float | None = None, cameras: int | None = None
+    scene: SceneConfig, seed: int, people: int | None = None, seconds: float | None = None, cameras: int | None = None,
+    fps: float | None = None, made_of: str = bodies.PARAMETRIC,
 ) -> World:
     """Draw the people and walk them; the same arguments give the same world.
 
+    Args:
+        fps: of every camera; made_of: ``parametric`` or ``makehuman:FOLDER``.
+
     Raises:
         ConfigError: a number out of range.
+        SourceError: the folder does not hold MakeHuman's assets.
     """
     count = scene.people if people is None else people
     span = scene.seconds if seconds is None else seconds
@@ -66,33 +76,43 @@ def create(
         raise ConfigError(f"seed: {seed} is negative")
     if cameras is not None and not 1 <= cameras <= len(scene.cameras):
         raise ConfigError(f"cams: {cameras} is not in 1…{len(scene.cameras)}, the cameras of this scene")
-    scene = replace(scene, cameras=scene.cameras[:cameras])
+    if fps is not None and not 0.05 <= fps <= 240:
+        raise ConfigError(f"fps: {fps:g} is not in 0.05…240")
+    kept = scene.cameras[:cameras]
+    scene = replace(scene, cameras=kept if fps is None else [replace(c, fps=fps) for c in kept])
+    plan(scene, span, seed)
     looks, walks = np.random.default_rng(seed).spawn(2)
-    crowd, twins = sample_people(count, looks, scene.look_alikes)
-    return World(scene, crowd, twins, motion.simulate(scene, crowd, span, walks), span, seed)
+    crowd, twins = bodies.sample(made_of, count, looks, scene.look_alikes)
+    return World(scene, crowd, twins, motion.simulate(scene, crowd, span, walks), span, seed, made_of)
 
 
 def film(
     world: World, out: Path, crf: int = 23, video: bool = True, progress: Progress | None = None
 ) -> list[CameraTruth]:
-    """Render every camera into ``out/<camera>.mp4`` (or only measure, without ``video``)."""
-    figures = [Figure(p) for p in world.people]
+    """Render every camera into ``out/<camera>.mp4`` (or only measure, without ``video``).
+
+    A camera's own ``crf`` counts before the one given.
+    """
+    figures = bodies.actors(world.bodies, world.people)
     areas = {a.name: a for a in world.scene.areas}
     truths = []
-    for number, config in enumerate(world.scene.cameras):
+    for number, (config, taken) in enumerate(zip(world.scene.cameras, plan(world.scene, world.seconds, world.seed),
+                                                 strict=True)):  # fmt: skip
         view = View(config, areas[config.area], world.seed * 1000 + number)
-        record = CameraTruth(view.camera, config.area)
-        total = frame_count(world.seconds, config.fps)
-        writer = ClipWriter(out / f"{config.name}.mp4", config.size, config.fps, crf) if video else None
+        record = CameraTruth(replace(view.camera, start_s=float(taken.time_s[0])), config.area, taken)
+        quality = crf if config.crf is None else config.crf
+        writer = ClipWriter(out / f"{config.name}.mp4", config.size, config.fps, quality) if video else None
         try:
-            for index in range(total):
-                poses = world.poses(config.area, record.time_s(index))
-                picture, seen = view.picture(figures, poses, render=video, time_s=record.time_s(index))
+            for index in range(len(taken)):
+                time_s = record.time_s(index)
+                poses = world.poses(config.area, time_s)
+                others = [world.poses(config.area, t) for t in exposure_times(config, time_s)] if video else []
+                picture, seen = view.picture(figures, poses, video, time_s, others)
                 record.frames.append(seen)
                 if writer is not None and picture is not None:
-                    writer.write(picture)
+                    writer.write(picture, int(taken.tick[index]))
                 if progress is not None:
-                    progress(config.name, index + 1, total)
+                    progress(config.name, index + 1, len(taken))
         finally:
             if writer is not None:
                 writer.close()
@@ -108,10 +128,14 @@ def write_truth(world: World, truths: list[CameraTruth], out: Path, command: str
         truth.write_boxes(folder, record)
     found = truth.stays(truths)
     gaps = truth.absences(found)
-    truth.write_ground(out / "ground_truth_ground.csv", world.moves, world.seconds)
-    truth.write_json(out / "calibration.json", truth.calibration(truths))
+    truth.write_ground(out / "ground_truth_ground.csv", world.moves, world.seconds, world.scene.areas, truths)
+    truth.write_json(out / "calibration.json", truth.calibration(truths, world.scene))
     truth.write_json(out / "topology.json", truth.topology(world.scene, truths, gaps))
-    truth.write_json(out / "identities.json", truth.identities(world.people, world.look_alikes, found, gaps))
+    known = truth.identities(world.people, world.look_alikes, found, gaps)
+    for number, person in enumerate(world.people, 1):
+        marks = bodies.market_attributes(person)
+        known["people"][str(number)] |= {} if marks is None else {"market_1501": marks}
+    truth.write_json(out / "identities.json", known)
     (out / "README.md").write_text(readme(world, truths, gaps, command), encoding="utf-8")
 
 

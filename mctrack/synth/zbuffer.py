@@ -118,6 +118,29 @@ def draw(
     return Samples(triangle, weight, nearness)
 
 
+def light_map(
+    corner: Float32, cut: Float32, triangles: Int32, towards: NDArray[np.float64], texel_m: float
+) -> tuple[Float32, Float32]:
+    """(n, m) nearness of a mesh as parallel light sees it, and the (3, 4) frame of `shading.shadow_at`.
+
+    Args:
+        corner: (v, ≥ 3) metres, y up; towards: (3,) unit vector to the light; texel_m: size of a texel.
+    """
+    side = np.cross([0.0, 1.0, 0.0], towards)
+    side /= max(np.linalg.norm(side), 1e-6)
+    axes = np.stack([side, np.cross(towards, side), towards]).astype(np.float32)
+    p = corner[:, :3] @ axes.T
+    low, high = p.min(axis=0), p.max(axis=0)
+    scale = np.float32(1 / texel_m)
+    frame = np.zeros((3, 4), np.float32)
+    frame[:2, :3], frame[2, :3] = axes[:2] * scale, axes[2]
+    frame[:2, 3], frame[2, 3] = -low[:2] * scale + 3, 20 - low[2]
+    width, height = (np.ceil((high - low)[:2] * scale) + 6).astype(int)
+    uv = corner[:, :3] @ frame[:2, :3].T + frame[:2, 3]
+    near = corner[:, :3] @ frame[2, :3] + frame[2, 3]
+    return draw(uv, near, cut, triangles, int(width), int(height), False).nearness, frame
+
+
 @compiled
 def _normals(points: Float32, triangles: Int32, out: Float32) -> None:
     for t in range(triangles.shape[0]):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mctrack.commands.synth import synth
-from mctrack.errors import ConfigError
+from mctrack.commands.synth import _people, synth
+from mctrack.errors import ConfigError, SourceError
 from mctrack.synth.backdrop import cast
 from mctrack.synth.layout import door_points, solids
 from mctrack.synth.navigation import Grid
@@ -96,10 +96,22 @@ def test_command_writes_everything(tmp_path: Path) -> None:
 
 def test_command_refuses_nonsense(tmp_path: Path) -> None:
     out = str(tmp_path / "x")
-    for wrong in (["--people", "0"], ["--cams", "9"], ["--seconds", "-1"], ["--preset", "laab"]):
+    people = (["--people", "some"], ["--people", "3", "--people", "4"], ["--people", "makehuman:"])
+    for wrong in (*people, ["--people", "0"], ["--cams", "9"], ["--seconds", "-1"], ["--preset", "laab"]):
         result = CliRunner().invoke(synth, ["scene", *wrong, "--out", out])
         assert isinstance(result.exception, ConfigError), wrong
     assert not Path(out).exists()
+
+
+def test_people_are_a_number_and_what_they_are_made_of(tmp_path: Path) -> None:
+    assert _people(()) == (None, "parametric")
+    assert _people(("4",)) == (4, "parametric")
+    assert _people(("makehuman:a:b", "12")) == (12, "makehuman:a:b")
+    empty = ["--people", f"makehuman:{tmp_path}", "--out", str(tmp_path / "x")]
+    result = CliRunner().invoke(synth, ["scene", "--preset", write(tmp_path, TINY), *empty])
+    assert isinstance(result.exception, SourceError)
+    assert "base.obj" in str(result.exception)
+    assert not (tmp_path / "x").exists()
 
 
 def test_rays_meet_shapes_where_they_should() -> None:

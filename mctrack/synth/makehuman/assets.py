@@ -173,6 +173,17 @@ def components(triangles: Int32, vertices: int) -> Int32:
     return np.asarray(connected_components(graph, directed=False)[1], np.int32)
 
 
+def check_folder(root: Path) -> None:
+    """See that a folder holds what every body needs.
+
+    Raises:
+        SourceError: it does not hold the base mesh, targets and rig.
+    """
+    for needed in ("3dobjs/base.obj", "targets/macrodetails", "rigs/default.mhskel", "clothes", "hair"):
+        if not (root / needed).exists():
+            raise SourceError(f"--people makehuman:{root}: no {needed} there; give the folder of MakeHuman's assets")
+
+
 class Assets:
     """A folder of MakeHuman's assets; everything is read once, when first asked for."""
 
@@ -183,11 +194,7 @@ class Assets:
             SourceError: it does not hold the base mesh, targets and rig.
         """
         self.root = root
-        for needed in ("3dobjs/base.obj", "targets/macrodetails", "rigs/default.mhskel", "clothes", "hair"):
-            if not (root / needed).exists():
-                raise SourceError(
-                    f"--people makehuman:{root}: no {needed} there; give the folder of MakeHuman's assets"
-                )
+        check_folder(root)
         self.base = read_obj(root / "3dobjs" / "base.obj")
         self.target = lru_cache(maxsize=256)(self._target)
         self.fitted = lru_cache(maxsize=64)(self._fitted)

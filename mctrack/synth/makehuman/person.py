@@ -126,6 +126,21 @@ class Person:
     twin_of: int = -1
     difference: str = ""
 
+    @property
+    def height_m(self) -> float:
+        """With bare head and feet."""
+        return self.shape.height_m
+
+    @property
+    def pace_mps(self) -> float:
+        """How fast they like to walk; the old are slower."""
+        return round(1.27 * self.pace * (0.8 if self.shape.age > 0.6 else 1.0), 3)
+
+    @property
+    def freedom(self) -> float:
+        """How far the legs can swing in these clothes, relative to trousers."""
+        return 0.75 if self.bottom.kind == "skirt" or self.top_length > 0.9 else 1.0
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values."""
         return asdict(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,17 +27,27 @@ def _two(values: Iterable[Any]) -> tuple[float, float]:
     return left, right
 
 
-def walking(person: Person, phase: float, stride: float = 1.0) -> Pose:
-    """A moment of a walk; ``phase`` 0…1 from the left heel strike."""
+def leg(phase: float, swing: float, tilt: float = 0.0) -> tuple[float, float, float]:
+    """Degrees of hip, knee and ankle of a leg at a phase from its heel strike; for ``tilt`` see `walking`."""
+    return swing * (_cycle(_HIP, phase) - tilt), 2 + swing * _cycle(_KNEE, phase), swing * _cycle(_ANKLE, phase)
+
+
+def walking(person: Person, phase: float, stride: float = 1.0, tilt: float = 0.0) -> Pose:
+    """A moment of a walk; ``phase`` 0…1 from the left heel strike.
+
+    The textbook measures the hip against a pelvis that is tilted forward: less ``tilt`` degrees, thighs swing as far
+    back as forward, and the front foot meets the floor while the hind one is still on it.
+    """
     legs = phase, phase + 0.5
-    k = stride * (0.75 if person.bottom.kind == "skirt" or person.top_length > 0.9 else 1.0)
+    k = stride * person.freedom
     swing = person.swing * (0.45 if person.shape.age > 0.6 else 1.0)
     arms = _two(-20 * swing * k * np.cos(2 * np.pi * (p - 0.02)) + 2 for p in legs)
     twist = 5 * k * np.cos(2 * np.pi * phase)
+    thigh, knee, ankle = (_two(v) for v in zip(*(leg(p, k, tilt) for p in legs), strict=True))
     return Pose(
-        thigh=_two(k * _cycle(_HIP, p) for p in legs),
-        knee=_two(2 + k * _cycle(_KNEE, p) for p in legs),
-        ankle=_two(k * _cycle(_ANKLE, p) for p in legs),
+        thigh=thigh,
+        knee=knee,
+        ankle=ankle,
         spread=(1.0, 1.0),
         arm=arms,
         lift=(9.0, 9.0),
@@ -73,6 +83,48 @@ def standing(person: Person, rng: np.random.Generator) -> Pose:
     )
 
 
+def seated(person: Person, rng: np.random.Generator) -> Pose:
+    """At ease on a chair, hands on the thighs; the legs are folded by `lower`."""
+    apart = float(rng.uniform(1, 5) if person.female or person.freedom < 1 else rng.uniform(4, 10))
+    return Pose(
+        spread=(apart, apart),
+        arm=_two(rng.uniform(22, 34, 2)),
+        lift=_two(rng.uniform(7, 14, 2)),
+        elbow=_two(rng.uniform(48, 66, 2)),
+        inward=_two(rng.uniform(4, 22, 2)),
+        lean=person.stoop * 0.6 + float(rng.uniform(-8, 8)),
+        twist=float(rng.normal(0, 5)),
+        turn=float(rng.normal(0, 18)),
+        nod=float(rng.normal(5, 7)),
+        extra={"toes_out": float(rng.uniform(3, 10))},
+    )
+
+
+def lower(pose: Pose, hip: float, knee: float, share: float) -> Pose:
+    """Legs folded by these degrees with flat feet, the chest forward halfway down; ``share`` 0 standing … 1 seated."""
+    lean = pose.lean * share + 36 * float(np.sin(np.pi * share))
+    return replace(pose, thigh=(hip, hip), knee=(knee, knee), ankle=(knee - hip, knee - hip), lean=lean)
+
+
+_ARMS = ("arm", "lift", "elbow", "inward", "turn", "nod", "curl")
+
+
+def mix(a: Pose, b: Pose, legs: float, arms: float) -> Pose:
+    """Between two poses: 0 all ``a``, 1 all ``b``, for legs and trunk and for arms and head."""
+    out: dict[str, Any] = {}
+    for f in fields(Pose):
+        share, u, v = arms if f.name in _ARMS else legs, getattr(a, f.name), getattr(b, f.name)
+        if isinstance(u, dict):
+            out[f.name] = {k: (1 - share) * u.get(k, _TOES) + share * v.get(k, _TOES) for k in {**u, **v}}
+        elif isinstance(u, tuple):
+            out[f.name] = tuple((1 - share) * x + share * y for x, y in zip(u, v, strict=True))
+        else:
+            out[f.name] = (1 - share) * u + share * v
+    return Pose(**out)
+
+
+_TOES = 4.0
+"""Degrees that feet point outwards where a pose says nothing."""
 _BUSY = (
     # arm forward, lift, elbow, inward: phone at the ear, looking at a phone, in the pocket, crossed, on the hip,
     # carrying

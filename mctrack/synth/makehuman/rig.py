@@ -35,6 +35,8 @@ _SIDE = (
 )
 BONES = tuple(name for name, _, _ in _CHAIN) + tuple(f"{n}.{s}" for s in "LR" for n, _, _ in _SIDE)
 INDEX = {name: k for k, name in enumerate(BONES)}
+SOURCE = {f"{n}.{s}": f"{m}.{s}" for s in "LR" for n, _, m in _SIDE} | {n: m for n, _, m in _CHAIN}
+"""Bone → the bone of MakeHuman's rig at whose head it begins."""
 
 
 def _parents() -> tuple[int, ...]:
@@ -108,7 +110,6 @@ class Rig:
         for s in "LR":
             names |= {f"{m}.{s}": f"{n}.{s}" for n, _, m in _SIDE if n != "held"}
             names |= {f"finger{f}-1.{s}": f"fingers.{s}" for f in (2, 3, 4, 5)}
-        self._source = {f"{n}.{s}": f"{m}.{s}" for s in "LR" for n, _, m in _SIDE} | {n: m for n, _, m in _CHAIN}
         total = np.zeros((len(assets.base.points), len(BONES)), np.float32)
         for bone, rows in assets.weights().items():
             owner: str | None = bone
@@ -122,7 +123,7 @@ class Rig:
 
     def joints(self, points: Float32) -> Array:
         """(b, 3) heads of the bones on a body of (v, 3) points."""
-        return np.stack([points[self._heads[self._source[b]]].mean(axis=0) for b in BONES]).astype(float)
+        return np.stack([points[self._heads[SOURCE[b]]].mean(axis=0) for b in BONES]).astype(float)
 
     def knuckles(self, points: Float32, side: str) -> Array:
         """(3,) direction along the knuckles of a hand, forefinger to little finger."""

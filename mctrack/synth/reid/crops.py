@@ -84,20 +84,8 @@ def sample_light(camera: CameraStyle, rng: np.random.Generator) -> Float32:
 
 def _shadow_map(figure: Drawable, corner: Float32, light: Float32) -> Shadow:
     """Draw the person as the light sees them, 1.6 cm a texel."""
-    to = light[:3].astype(float)
-    side = np.cross([0.0, 1.0, 0.0], to)
-    side /= max(np.linalg.norm(side), 1e-6)
-    axes = np.stack([side, np.cross(to, side), to]).astype(np.float32)
-    p = corner[:, :3] @ axes.T
-    low, high = p.min(axis=0), p.max(axis=0)
-    scale = np.float32(1 / 0.016)
-    frame = np.zeros((3, 4), np.float32)
-    frame[:2, :3], frame[2, :3] = axes[:2] * scale, axes[2]
-    frame[:2, 3], frame[2, 3] = -low[:2] * scale + 3, 20 - low[2]
-    width, height = (np.ceil((high - low)[:2] * scale) + 6).astype(int)
-    uv = corner[:, :3] @ frame[:2, :3].T + frame[:2, 3]
-    near = corner[:, :3] @ frame[2, :3] + frame[2, 3]
-    return Shadow(zbuffer.draw(uv, near, figure.cut, figure.triangles, int(width), int(height), False).nearness, frame)
+    towards = light[:3].astype(float)
+    return Shadow(*zbuffer.light_map(corner, figure.cut, figure.triangles, towards, 0.016))
 
 
 def _box(xy: Float32, rng: np.random.Generator) -> tuple[int, int, int, int]:

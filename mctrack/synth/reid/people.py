@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.errors import ConfigError, suggest
+from mctrack.synth.bodies import assets_folder
 from mctrack.synth.zbuffer import Float32, Int32, Samples
 
 Array = NDArray[np.float64]
@@ -201,10 +201,5 @@ def open_people(spec: str, seed: int) -> People:
     Raises:
         ConfigError: neither of them.
     """
-    kind, _, folder = spec.partition(":")
-    if kind == "parametric" and not folder:
-        return ParametricPeople(seed)
-    if kind == "makehuman" and folder:
-        return MakeHumanPeople(Path(folder).expanduser(), seed)
-    hint = suggest(kind, ("parametric", "makehuman"))
-    raise ConfigError(f"--people: '{spec}' is neither 'parametric' nor 'makehuman:FOLDER'{hint}")
+    folder = assets_folder(spec)
+    return ParametricPeople(seed) if folder is None else MakeHumanPeople(folder, seed)
