@@ -16,6 +16,8 @@ from mctrack.folder import STORE_FILE
 
 if TYPE_CHECKING:
     from mctrack.associate.calibration import SceneCalibration
+    from mctrack.associate.paths import FloorEvidence
+    from mctrack.associate.paths import Path as FloorPath
     from mctrack.associate.refine import Pieces, RefineOptions
     from mctrack.config import RunConfig
     from mctrack.embed.frames import Embedder
@@ -37,6 +39,12 @@ class Sampled:
     look_frame: IntArray
     look: np.ndarray
     quality: FloatArray
+
+
+SIGHT_GAP_S = 2.0
+"""A tracklet that was not seen for longer than this has two sights, that may be of two people."""
+Part = tuple[Sampled, int, int, int, int]
+"""A stretch of a tracklet: its rows from, to; its looks from, to (ends excluded)."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ def refine_run(
         MctrackError: its videos or its embedder cannot be used any more.
     """
     from mctrack.associate.refine import refine
+    from mctrack.associate.transitions import Transitions
     from mctrack.sinks.identities import write_identities
     from mctrack.sinks.reader import StoreReader
     from mctrack.sinks.refined import RefinedReader
@@ -80,9 +89,16 @@ def refine_run(
     embedder = _embedder(config, reid, device)
     tracklets = _sample(store, config, embedder, samples, say)
     scene = _calibration(embedder)
-    pieces = _pieces(store, tracklets, scene, options)
-    names = refine(pieces, scene, options)
+    parts = _parts(store, tracklets, scene, options)
     cameras = [c.name for c in store.cameras()]
+    pieces = _table(parts, cameras)
+    transitions = Transitions(config.associate.transitions, cameras, config.associate.learn_transitions)
+    paths = _paths(store, config, parts, say)
+    names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+    if (straight := _without_strays(parts, pieces, paths, names)) is not None:
+        parts, pieces = straight, _table(straight, cameras)
+        paths = _paths(store, config, parts, say)
+        names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
     stretches = _stretches(pieces, names, cameras)
     changes = _changes(pieces, names, cameras, scene)
     folder = out or run / "refined"
@@ -135,27 +151,32 @@ def _sample(store: StoreReader, config: RunConfig, embedder: Embedder | None, sa
     wanted: dict[str, dict[int, list[tuple[int, int]]]] = {c: defaultdict(list) for c in sizes}
     chosen: dict[tuple[str, int], IntArray] = {}
     grades = {c: _grades(b, sizes[c]) for c, b in boxes.items()}
+    boxes_s = {c: _times(store, c, b) for c, b in boxes.items()}
     for camera, table in boxes.items():
         for track_id in np.unique(table.track_id).tolist():
             rows = np.flatnonzero(table.track_id == track_id)
-            rows = _spread(rows, grades[camera][rows], samples)
+            times_s = boxes_s[camera][rows]
+            rows = np.concatenate([_spread(rows[p], grades[camera][rows[p]], samples) for p in _sights(times_s)])
             chosen[camera, track_id] = rows
             for row in rows.tolist():
                 wanted[camera][int(table.frame_index[row])].append((track_id, row))
     looks = {} if embedder is None else _looks(config, boxes, wanted, embedder, say)
     for camera, table in boxes.items():
-        frame_index, times_s = store.frame_times(camera)
         for track_id in np.unique(table.track_id).tolist():
             mine = np.flatnonzero(table.track_id == track_id)
             rows = np.array([r for r in chosen[camera, track_id].tolist() if (camera, r) in looks], np.int64)
             look = np.stack([looks[camera, r] for r in rows.tolist()]) if len(rows) else np.zeros((0, 1))
-            frames = table.frame_index[mine]
             out.append(Sampled(
-                camera, track_id, names.get((camera, track_id), -1), frames,
-                times_s[np.searchsorted(frame_index, frames)], table.xyxy[mine], table.frame_index[rows], look,
-                grades[camera][rows],
+                camera, track_id, names.get((camera, track_id), -1), table.frame_index[mine], boxes_s[camera][mine],
+                table.xyxy[mine], table.frame_index[rows], look, grades[camera][rows],
             ))  # fmt: skip
     return out
+
+
+def _times(store: StoreReader, camera: str, boxes: Boxes) -> FloatArray:
+    """(n,) when each box was seen."""
+    frame_index, times_s = store.frame_times(camera)
+    return np.asarray(times_s[np.searchsorted(frame_index, boxes.frame_index)])
 
 
 def _grades(boxes: Boxes, size: tuple[int, int]) -> FloatArray:
@@ -216,42 +237,99 @@ def _looks(config: RunConfig, boxes: dict[str, Boxes], wanted: dict[str, dict[in
 # ---------------------------------------------------------------------------------------- pieces and their story
 
 
-def _pieces(store: StoreReader, tracklets: Sequence[Sampled], scene: SceneCalibration,
-            options: RefineOptions | None) -> Pieces:  # fmt: skip
-    """Tracklets, cut where they swapped people; the scene is learned from them on the way."""
+def _parts(store: StoreReader, tracklets: Sequence[Sampled], scene: SceneCalibration,
+           options: RefineOptions | None) -> list[Part]:  # fmt: skip
+    """Tracklets, cut where nobody was seen for long and where they swapped people; the scene is learned on the way."""
     from mctrack.associate.refine import RefineOptions, learn_scene, split_place
 
     limit = (options or RefineOptions()).split
     cameras = [c.name for c in store.cameras()]
-    halves = [
-        (cameras.index(t.camera), t.track_id, _halves(t)) for t in tracklets if len(t.look) >= 4
-    ]  # fmt: skip
-    learn_scene(_table([_part(t, 0, len(t.frames), 0, len(t.look)) for t in tracklets], cameras), halves, scene)
-    parts = []
+    sights: list[Part] = []
     for t in tracklets:
-        place = split_place(t.look, t.quality, scene, limit)
+        for rows in _sights(t.times_s):
+            a, b = np.searchsorted(t.look_frame, t.frames[[rows[0], rows[-1]]] + [0, 1])
+            sights.append((t, int(rows[0]), int(rows[-1]) + 1, int(a), int(b)))
+    halves = [(cameras.index(t.camera), t.track_id, _halves(t, a, b)) for t, _, _, a, b in sights if b - a >= 4]
+    learn_scene(_table(sights, cameras), halves, scene)
+    parts: list[Part] = []
+    for t, first, last, a, b in sights:
+        place = split_place(t.look[a:b], t.quality[a:b], scene, limit)
         if place is None:
-            parts.append(_part(t, 0, len(t.frames), 0, len(t.look)))
+            parts.append((t, first, last, a, b))
             continue
-        middle = (int(t.look_frame[place - 1]) + int(t.look_frame[place])) // 2
+        middle = (int(t.look_frame[a + place - 1]) + int(t.look_frame[a + place])) // 2
         row = int(np.searchsorted(t.frames, middle, side="right"))
-        parts += [_part(t, 0, row, 0, place), _part(t, row, len(t.frames), place, len(t.look))]
-    return _table(parts, cameras)
+        parts += [(t, first, row, a, a + place), (t, row, last, a + place, b)]
+    return parts
 
 
-def _halves(t: Sampled) -> float:
+def _sights(times_s: FloatArray) -> list[IntArray]:
+    """A tracklet's rows, parted where it was out of sight: a tracker that takes it up again after that may be wrong."""
+    return np.split(np.arange(len(times_s)), np.flatnonzero(np.diff(times_s) > SIGHT_GAP_S) + 1)
+
+
+def _paths(store: StoreReader, config: RunConfig, parts: Sequence[Part],
+           say: Callable[[str], None]) -> list[FloorPath] | None:  # fmt: skip
+    """Where the pieces stood by their own cameras' calibration; None in a run without, or where it is gone."""
+    from mctrack.associate.paths import Path as FloorPath
+    from mctrack.errors import MctrackError
+    from mctrack.geometry.foot import stand
+    from mctrack.geometry.site import load_site
+
+    if config.calib is None:
+        return None
+    sizes = {c.name: (c.width, c.height) for c in store.cameras()}
+    try:
+        site = load_site(config.calib, sizes)
+    except MctrackError as error:
+        say(f"warning: refined without the calibration: {error}")
+        return None
+    out = []
+    for t, first, last, *_ in parts:
+        if t.camera not in site.cameras:
+            out.append(FloorPath.empty())
+            continue
+        at = stand(site.cameras[t.camera], t.xyxy[first:last], sizes[t.camera])
+        at.xy[~site.inside(np.nan_to_num(at.xy))] = np.nan
+        out.append(FloorPath(t.times_s[first:last], at.xy, at.cov))
+    return out
+
+
+def _floor(pieces: Pieces, paths: list[FloorPath] | None) -> FloorEvidence | None:
+    from mctrack.associate.paths import floor_evidence
+
+    return None if paths is None else floor_evidence(pieces.camera, paths)
+
+
+def _without_strays(parts: list[Part], pieces: Pieces, paths: list[FloorPath] | None,
+                    names: IntArray) -> list[Part] | None:  # fmt: skip
+    """The pieces, cut where one went off with somebody else by what the other cameras saw; None if none did."""
+    from mctrack.associate.paths import strays
+
+    cuts = {} if paths is None else strays(pieces.camera, paths, names)
+    if not cuts:
+        return None
+    out: list[Part] = []
+    for i, (t, first, last, a, b) in enumerate(parts):
+        row = first + int(np.searchsorted(t.times_s[first:last], cuts.get(i, np.inf)))
+        if not first < row < last:
+            out.append((t, first, last, a, b))
+            continue
+        look = a + int(np.searchsorted(t.look_frame[a:b], t.frames[row]))
+        out += [(t, first, row, a, look), (t, row, last, look, b)]
+    return out
+
+
+def _halves(t: Sampled, first: int, last: int) -> float:
+    """Distance of the earlier from the later half of some of its looks."""
     from mctrack.associate.looks import unit
 
-    middle = len(t.look) // 2
+    middle = (first + last) // 2
     weighted = t.look * t.quality[:, None]
-    return 1.0 - float(unit(weighted[:middle].sum(0)) @ unit(weighted[middle:].sum(0)))
+    return 1.0 - float(unit(weighted[first:middle].sum(0)) @ unit(weighted[middle:last].sum(0)))
 
 
-def _part(t: Sampled, first: int, last: int, look_first: int, look_last: int) -> tuple[Sampled, int, int, int, int]:
-    return t, first, last, look_first, look_last
-
-
-def _table(parts: Sequence[tuple[Sampled, int, int, int, int]], cameras: Sequence[str]) -> Pieces:
+def _table(parts: Sequence[Part], cameras: Sequence[str]) -> Pieces:
     from mctrack import boxes
     from mctrack.associate.looks import unit
     from mctrack.associate.refine import Pieces

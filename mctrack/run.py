@@ -142,6 +142,8 @@ class _Run:
             self._gather_facts(detector, embedder)
         stages = self._stages(detector, embedder)
         stages.locator = self.locator = self._locator(sources)
+        if self.locator is not None and hasattr(stages.associator, "take_entrances"):
+            stages.associator.take_entrances(self.locator.entrances())
         if self.config.device == "cuda" and "cuda" not in (self.facts["detector"] + self.facts["reid"]).lower():
             self._warn("--device cuda: neither this detector nor this embedder can use it; both run on the CPU")
         if saved is not None:
@@ -171,13 +173,11 @@ class _Run:
         from mctrack.geometry.locate import SiteLocator
         from mctrack.geometry.site import load_site, match_names
 
-        site = load_site(self.config.calib, {s.spec.name: s.size for s in sources})
-        names = [s.spec.name for s in sources]
-        known = match_names(site, names)
+        site = load_site(self.config.calib, sizes := {s.spec.name: s.size for s in sources})
         for note in site.notes:
             self._warn(f"{site.path}: {note}")
-        missing = [n for n in names if n not in known]
-        if missing:
+        known = match_names(site, list(sizes))
+        if missing := [n for n in sizes if n not in known]:
             self._warn(f"{site.path} does not know {', '.join(missing)}: followed there without calibration")
         self.say(f"calibration: {', '.join(known)}")
         return SiteLocator(site)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mctrack.associate.ground import Places, fused
+from mctrack.associate.ground import Information, Places
 from mctrack.types import FloatArray, IntArray, State
 
 Array = NDArray[np.float64]
@@ -100,12 +100,17 @@ def _mode(step: Array, now: Array) -> Array:
         return np.asarray(now)
     xy, width = step[:, :2], SPREAD_M**2 + step[:, 2]
     at = _starts(xy, now)
-    for _ in range(8):  # all starts at once: (starts, n)
-        vote = np.exp(-0.5 * ((xy - at[:, None]) ** 2).sum(axis=2) / width)
-        weight = vote / width
+    for _ in range(8):
+        weight = _votes(xy, at, width) / width
         at = (weight @ xy) / (weight.sum(axis=1, keepdims=True) + PRIOR_WEIGHT)
-    vote = np.exp(-0.5 * ((xy - at[:, None]) ** 2).sum(axis=2) / width).sum(axis=1) - PRIOR_WEIGHT * (at**2).sum(axis=1)
+    vote = _votes(xy, at, width).sum(axis=1) - PRIOR_WEIGHT * (at**2).sum(axis=1)
     return np.asarray(at[int(vote.argmax())])
+
+
+def _votes(xy: Array, at: Array, width: Array) -> Array:
+    """(starts, n) how much differences (n, 2) of variances (n,) speak for offsets (starts, 2)."""
+    x, y = (np.subtract.outer(at[:, k], xy[:, k]) for k in (0, 1))
+    return np.asarray(np.exp(-0.5 * (x**2 + y**2) / width))
 
 
 def _starts(xy: Array, now: Array) -> Array:
@@ -125,18 +130,18 @@ def differences(places: Places, label: IntArray, camera: IntArray) -> tuple[IntA
         the difference in m². Groups of two other cameras count, where there are more than two at all.
     """
     m, at_least = int(label.max(initial=-1)) + 1, 2 if len(np.unique(camera)) > 2 else 1
+    single, trace = Information.of(places), places.cov[:, 0, 0] + places.cov[:, 1, 1]
     rows, where, variance = [np.zeros(0, np.int64)], [np.zeros((0, 2))], [np.zeros(0)]
     for c in np.unique(camera).tolist():
         mine, others = np.flatnonzero(camera == c), np.flatnonzero(camera != c)
-        size = np.bincount(label[others], minlength=m)
-        of = others[size[label[others]] >= at_least]
-        if not len(of):
+        there = np.bincount(label[others], minlength=m) >= at_least
+        if not there.any():
             continue
-        group = fused(Places(places.xy[of], places.cov[of]), np.unique(label[of], return_inverse=True)[1])
-        way = np.linalg.norm(places.xy[mine][:, None] - group.xy, axis=2)
-        nearest, close = way.argmin(axis=1), way.min(axis=1) < SEARCH_M
+        xy, p = single.take(others).summed(label[others], m).take(there).moments()
+        x, y = (np.subtract.outer(places.xy[mine, k], xy[:, k]) for k in (0, 1))
+        way2 = x**2 + y**2
+        nearest, close = way2.argmin(axis=1), way2.min(axis=1) < SEARCH_M**2
         rows.append(mine[close])
-        where.append(group.xy[nearest[close]])
-        trace = np.trace(group.cov[nearest[close]], axis1=1, axis2=2)
-        variance.append((trace + np.trace(places.cov[mine[close]], axis1=1, axis2=2)) / 2)
+        where.append(xy[nearest[close]])
+        variance.append((p[nearest[close], 0] + p[nearest[close], 2] + trace[mine[close]]) / 2)
     return np.concatenate(rows), np.concatenate(where), np.concatenate(variance)

@@ -67,8 +67,9 @@ class Floor:
         self._slot: dict[tuple[int, int], int] = {}
         self._free: list[int] = []
         self._home: IntArray = np.zeros(0, np.int64)  # presence number of each track slot, −1: none
-        self._seen_s: FloatArray = np.zeros(0)
-        self._evidence: dict[tuple[int, int], float] = {}  # (track slot, presence) → running mean of log-odds
+        self._camera: IntArray = np.zeros(0, np.int64)
+        self._seen_s: FloatArray = np.zeros(0)  # ∞ where the slot is free
+        self._evidence: Array = np.zeros((0, 0))  # (slots, presences) running means of log-odds, NaN: out of reach
         self.ids: IntArray = np.zeros(0, np.int64)  # presences, in order of birth
         self.mean: FloatArray = np.zeros((0, 4))
         self.cov: FloatArray = np.zeros((0, 4, 4))
@@ -89,6 +90,13 @@ class Floor:
     def places(self) -> Places:
         """Where the presences are."""
         return Places(self.mean[:, :2], self.cov[:, :2, :2])
+
+    def distance(self, a: int, b: int) -> float:
+        """Metres between two presences, infinite where one of them is over."""
+        at = [np.flatnonzero(self.ids == p) for p in (a, b)]
+        if not (len(at[0]) and len(at[1])):
+            return np.inf
+        return float(np.linalg.norm(self.mean[at[0][0], :2] - self.mean[at[1][0], :2]))
 
     def members(self) -> dict[int, list[tuple[int, int]]]:
         """Presence → the (camera, track_id) at home there and seen of late."""
@@ -139,14 +147,27 @@ class Floor:
         for key in keys:
             if key not in self._slot:
                 if not self._free:
-                    size = len(self._home)
-                    self._free = list(range(size, max(64, 2 * size)))
-                    self._home = np.append(self._home, np.full(len(self._free), -1))
-                    self._seen_s = np.append(self._seen_s, np.full(len(self._free), -np.inf))
+                    self._grow()
                 self._slot[key] = heapq.heappop(self._free)
         slots = np.array([self._slot[key] for key in keys], np.int64)
-        self._seen_s[slots] = time_s
+        self._seen_s[slots], self._camera[slots] = time_s, seen.camera
         return slots
+
+    def _grow(self) -> None:
+        size = len(self._home)
+        self._free = list(range(size, max(64, 2 * size)))
+        more = len(self._free)
+        self._home = np.append(self._home, np.full(more, -1))
+        self._camera = np.append(self._camera, np.full(more, -1))
+        self._seen_s = np.append(self._seen_s, np.full(more, np.inf))
+        self._evidence = np.concatenate([self._evidence, np.full((more, len(self.ids)), np.nan)])
+
+    def _column(self, presence: IntArray) -> IntArray:
+        """(n,) rows of presences by their numbers, −1 where there is none (any more)."""
+        if not len(self.ids):
+            return np.full(len(presence), -1)
+        at = np.searchsorted(self.ids, presence).clip(max=len(self.ids) - 1)
+        return np.where(self.ids[at] == presence, at, -1)
 
     def _predict(self, dt: float) -> None:
         """Constant velocity with white acceleration (Bar-Shalom et al. 2001, 6.2.2), forgetting speed while unseen."""
@@ -165,16 +186,15 @@ class Floor:
         now = np.maximum(pair_odds(places, _slackened(self.places()), self.unseen_density), WORST)
         near = now > WORST
         score = self._remember(now, near, slots, dt)
-        column = {int(p): k for k, p in enumerate(self.ids)}
-        home = np.array([column.get(int(h), -1) for h in self._home[slots]], np.int64)
-        count = np.bincount(home[home >= 0], minlength=len(self.ids))
-        for i in np.flatnonzero(home >= 0).tolist():
-            if count[home[i]] > 1:
-                score[i, home[i]] += HOLD
-            elif score[i, home[i]] > 0:  # alone and at home; whether another lives there, too, :meth:`_unite` will say
-                score[i], score[i, home[i]] = WORST, HOLD
-            else:  # it appears where its person cannot be: a tracker may take up a lost track with somebody else
-                score[i, home[i]] += HOLD
+        home = self._column(self._home[slots])
+        housed = np.flatnonzero(home >= 0)
+        at = home[housed]
+        # alone and at home; whether another lives there, too, :meth:`_unite` will say. One that is alone and appears
+        # where its person cannot be may leave: a tracker may take up a lost track with somebody else
+        settled = (np.bincount(at, minlength=len(self.ids))[at] == 1) & (score[housed, at] > 0)
+        score[housed[~settled], at[~settled]] += HOLD
+        score[housed[settled]] = WORST
+        score[housed[settled], at[settled]] = HOLD
         if alike is not None:
             self._ask(score, near, slots, alike)
         for c in np.unique(camera).tolist():
@@ -185,25 +205,13 @@ class Floor:
     def _remember(self, now: Array, near: NDArray[np.bool_], slots: IntArray, dt: float) -> Array:
         """(n, k) running means of the log-odds, ``WORST`` where a presence is out of reach and was."""
         keep = float(np.exp(-dt / TAU_S))
-        score, ids, old = np.full(now.shape, WORST), self.ids.tolist(), self._evidence
-        fresh: dict[tuple[int, int], float] = {}
-        for i, k in zip(*np.nonzero(near), strict=True):
-            key = (int(slots[i]), ids[k])
-            before = old.get(key)
-            value = float(now[i, k])
-            fresh[key] = score[i, k] = value if before is None else keep * before + (1 - keep) * value
-        at, column = {int(s): i for i, s in enumerate(slots)}, {p: k for k, p in enumerate(ids)}
-        for (slot, p), before in old.items():
-            k, row = column.get(p), at.get(slot)
-            if k is None or (slot, p) in fresh:
-                continue
-            value = before if row is None else keep * before + (1 - keep) * WORST
-            if value > WORST + 0.1:
-                fresh[slot, p] = value
-                if row is not None:
-                    score[row, k] = value
-        self._evidence = fresh
-        return score
+        before = self._evidence[slots]
+        value = keep * before + (1 - keep) * now  # where a presence is out of reach ``now`` is ``WORST``
+        value[near & np.isnan(before)] = now[near & np.isnan(before)]
+        value[~(near | (value > WORST + 0.1))] = np.nan
+        self._evidence[self._evidence <= WORST + 0.1] = np.nan
+        self._evidence[slots] = value
+        return np.where(np.isnan(value), WORST, value)
 
     def _ask(self, score: Array, near: NDArray[np.bool_], slots: IntArray, alike: Alike) -> None:
         """Let looks speak where geometry leaves several homes possible; they never open one that it has closed."""
@@ -232,13 +240,13 @@ class Floor:
         self.mean = np.concatenate([self.mean, np.column_stack([found.xy, np.zeros((len(found), 2))])])
         self.cov = np.concatenate([self.cov, cov])
         self.start = np.concatenate([self.start, found.xy])
+        self._evidence = np.concatenate([self._evidence, np.full((len(self._home), len(found)), np.nan)], axis=1)
         self.born_s = np.append(self.born_s, np.full(len(found), self.time_s))
         self.last_s = np.append(self.last_s, np.full(len(found), self.time_s))
 
     def _correct(self, places: Places, slots: IntArray, time_s: float) -> None:
         """Kalman update of every presence that was not founded just now by the mean of its sightings."""
-        column = {int(p): k for k, p in enumerate(self.ids)}
-        home = np.array([column[int(h)] for h in self._home[slots]], np.int64)
+        home = self._column(self._home[slots])
         old = (self.born_s[home] < time_s) & self._sound(places, home)
         if not old.any():
             return
@@ -269,8 +277,7 @@ class Floor:
 
     def _unite(self, places: Places, slots: IntArray, dt: float, differ: Differ | None) -> None:
         """Make one of two presences that no camera tells apart and that stay in one place."""
-        column = {int(p): k for k, p in enumerate(self.ids)}
-        home = np.array([column[int(h)] for h in self._home[slots]], np.int64)
+        home = self._column(self._home[slots])
         here, label = np.unique(home, return_inverse=True)
         now = _slackened(fused(places, label.astype(np.int64)))
         seen_by = self._cameras_of(here)
@@ -315,13 +322,10 @@ class Floor:
 
     def _cameras_of(self, here: IntArray) -> NDArray[np.bool_]:
         """(k, cameras) which cameras have seen presences (by their rows) of late."""
-        out = np.zeros((len(here), len(self.alignment.offset)), bool)
-        row = {int(self.ids[k]): i for i, k in enumerate(here)}
-        for (camera, _), slot in self._slot.items():
-            i = row.get(int(self._home[slot]))
-            if i is not None and self.time_s - self._seen_s[slot] <= COAST_S:
-                out[i, camera] = True
-        return out
+        out = np.zeros((len(self.ids) + 1, len(self.alignment.offset)), bool)  # the last row: of those without a home
+        recent = np.flatnonzero((self._home >= 0) & (self.time_s - self._seen_s <= COAST_S))
+        out[self._column(self._home[recent]), self._camera[recent]] = True
+        return out[here]
 
     def _learn(self, seen: Sightings, places: Places, slots: IntArray) -> None:
         """Learn how far the cameras' floors are off."""
@@ -345,29 +349,30 @@ class Floor:
 
     def _drop(self, keep: NDArray[np.bool_]) -> None:
         self._home[np.isin(self._home, self.ids[~keep])] = -1
-        gone = set(self.ids[~keep].tolist())
-        self._evidence = {key: v for key, v in self._evidence.items() if key[1] not in gone}
+        self._evidence = self._evidence[:, keep]
         for name in ("ids", "mean", "cov", "born_s", "last_s", "start"):
             setattr(self, name, getattr(self, name)[keep])
 
     def _forget(self, time_s: float) -> None:
-        over = [key for key, slot in self._slot.items() if time_s - self._seen_s[slot] > FORGET_TRACK_S]
-        slots = {self._slot.pop(key) for key in over}
-        for slot in sorted(slots):
+        old = np.flatnonzero(time_s - self._seen_s > FORGET_TRACK_S)
+        if not len(old):
+            return
+        slots = set(old.tolist())
+        self._slot = {key: slot for key, slot in self._slot.items() if slot not in slots}
+        for slot in old.tolist():
             heapq.heappush(self._free, slot)
-        if slots:
-            self._home[list(slots)] = -1
-            self._evidence = {key: v for key, v in self._evidence.items() if key[0] not in slots}
+        self._home[old], self._camera[old], self._seen_s[old], self._evidence[old] = -1, -1, np.inf, np.nan
 
     # ------------------------------------------------------------------ state
 
     def state(self) -> State:
         """Everything needed to go on alike."""
+        known = ~np.isnan(self._evidence)
         return {
             "alignment": self.alignment.state(), "clock": [self.time_s, self._next_learn_s], "next_id": self._next_id,
             "slots": [[*key, slot] for key, slot in self._slot.items()],
-            "home": self._home.copy(), "seen_s": self._seen_s.copy(),
-            "evidence": [[*key, v] for key, v in self._evidence.items()],
+            "home": self._home.copy(), "seen_s": self._seen_s.copy(), "camera": self._camera.copy(),
+            "evidence": np.column_stack([*np.nonzero(known), self._evidence[known]]),
             "pairs": [[*key, v] for key, v in self._pairs.items()],
             **{name: getattr(self, name).copy() for name in ("ids", "mean", "cov", "born_s", "last_s", "start")},
         }  # fmt: skip
@@ -378,9 +383,11 @@ class Floor:
         self.time_s, self._next_learn_s = state["clock"]
         self._next_id, self.merged = state["next_id"], []
         self._slot = {(c, t): s for c, t, s in state["slots"]}
-        self._home, self._seen_s = state["home"].copy(), state["seen_s"].copy()
+        self._home, self._seen_s, self._camera = state["home"].copy(), state["seen_s"].copy(), state["camera"].copy()
         self._free = sorted(set(range(len(self._home))) - set(self._slot.values()))
-        self._evidence = {(s, p): v for s, p, v in state["evidence"]}
+        self._evidence = np.full((len(self._home), len(state["ids"])), np.nan)
+        slot, column, value = np.array(state["evidence"], float).reshape(-1, 3).T
+        self._evidence[slot.astype(np.int64), column.astype(np.int64)] = value
         self._pairs = {(a, b): v for a, b, v in state["pairs"]}
         for name in ("ids", "mean", "cov", "born_s", "last_s", "start"):
             setattr(self, name, state[name].copy())

@@ -125,6 +125,13 @@ class Prototypes:
         if row in self.source:
             self._keep([k for k, source in enumerate(self.source) if source != row])
 
+    def part(self, mask: NDArray[np.bool_]) -> Prototypes:
+        """Those of the k vectors that are marked, as prototypes of their own."""
+        source = [row for row, marked in zip(self.source, mask.tolist(), strict=True) if marked]
+        out = Prototypes(self.vectors[mask], self.weight[mask], self.length[mask], source)
+        out.settle()
+        return out
+
     def finish(self, rows: Sequence[int], capacity: int) -> None:
         """Note that tracklets are long over; of finished ones at most ``capacity`` vectors stay."""
         self.source = [FINISHED if row in rows else row for row in self.source]

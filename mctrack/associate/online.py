@@ -11,6 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from mctrack import boxes
 from mctrack.associate import CameraView
 from mctrack.associate.calibration import SceneCalibration
+from mctrack.associate.doors import Entrances
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.lessons import learn
 from mctrack.associate.looks import Prototypes, looks_distance
@@ -87,6 +88,7 @@ class OnlineAssociator:
         if self.scene is not None and time_s >= self._next_merge_s:
             self._next_merge_s = time_s + self.config.merge_s
             learn(self.book, self.scene, self.transitions, time_s)
+            self._reconsider(time_s)
             self._merge(time_s)
         if time_s >= self._next_prune_s:
             self._next_prune_s = time_s + PRUNE_S
@@ -108,6 +110,10 @@ class OnlineAssociator:
     def ground(self, camera: str, track_id: IntArray) -> Array:
         """(n, 2) metres, where the people of a camera's tracks are by all cameras together; NaN where unknown."""
         return self.together.places(camera, track_id)
+
+    def take_entrances(self, entrances: Entrances | None) -> None:
+        """Learn where people come in and go out; see :mod:`mctrack.associate.doors`."""
+        self.together.entrances = entrances
 
     # ------------------------------------------------------------------ evidence
 
@@ -241,6 +247,25 @@ class OnlineAssociator:
         self.book.assign(row, g)
         camera, track_id = table.cameras[table.camera[row]], int(table.track_id[row])
         self._links.append(Link(time_s, camera, track_id, g, kind, previous, gates=gates or {}))
+
+    def _reconsider(self, time_s: float) -> None:
+        """Break links of people who came back, where later looks speak against it (:mod:`mctrack.associate.doubt`)."""
+        for doubt in self.together.doubts(-logit(self.config.link_probability)):
+            self.together.renounce(doubt.presence)
+            for row in doubt.rows:
+                self.book.assign(row, -1)
+            head, *others = sorted(doubt.rows, key=lambda row: -int(self.book.table.samples[row]))
+            self._found(time_s, head, "unlink", doubt.global_id, {"looks_turned": True})
+            g = int(self.book.table.global_id[head])
+            for row in others:
+                self._take_along(time_s, row, g, doubt.global_id)
+
+    def _take_along(self, time_s: float, row: int, global_id: int, previous: int) -> None:
+        """Give a tracklet the identity of another one that it belongs to."""
+        table = self.book.table
+        self.book.assign(row, global_id)
+        camera, track_id = table.cameras[table.camera[row]], int(table.track_id[row])
+        self._links.append(Link(time_s, camera, track_id, global_id, "unlink", previous, gates={"same_stay": True}))
 
     # ------------------------------------------------------------------ merging
 

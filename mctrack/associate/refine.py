@@ -2,21 +2,24 @@
 
 Online, an identity has to be named within seconds and is seldom taken back. Here all tracklets are known. They are cut
 where they seem to have swapped people, compared each with each, and grouped by average linkage on calibrated log-odds
-under constraints: two tracklets that one camera sees at one time are two people, and nobody is faster than people are.
-Single tracklets then move to the group that they fit best, until none wants to.
+(:mod:`mctrack.associate.linkage`) under constraints: two tracklets that one camera sees at one time are two people, and
+nobody is faster than people are. Single tracklets then move to the group that they fit best, until none wants to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mctrack.associate.calibration import SceneCalibration
+from mctrack.associate.linkage import Evidence, agglomerate, lawful, move, worth
 from mctrack.associate.looks import unit
+from mctrack.associate.paths import FloorEvidence
+from mctrack.associate.transitions import Transitions
 from mctrack.types import IntArray
 
 Array = NDArray[np.float64]
@@ -36,8 +39,11 @@ class RefineOptions:
         near_s, near_odds: a tracklet that begins where another one has just ended, within so many seconds, is likely
             the same person going on.
         speed: fastest motion believed within one picture, heights per second.
-        apart_share: cameras in which people are seen together less than this share of the time do not overlap.
-        apart_odds: log-odds taken off then for being in both at once.
+        apart_share: cameras do not overlap if less than this share of the people seen in both is ever in both at once.
+        apart_odds: log-odds taken off then for being in both at once. at_once_s: for longer than this.
+        lingers_s: two tracklets of one camera may share this much time and be one person: an old box may linger, or go
+            off with somebody else, when a new one has taken over.
+        sure: log-odds by looks from which a way between two cameras is learned from.
         rounds: sweeps of single moves.
     """
 
@@ -47,8 +53,11 @@ class RefineOptions:
     near_s: float = 2.0
     near_odds: float = 3.0
     speed: float = 4.0
-    apart_share: float = 0.05
+    apart_share: float = 0.4
     apart_odds: float = 6.0
+    lingers_s: float = 0.6
+    at_once_s: float = 0.5
+    sure: float = 2.2
     rounds: int = 10
 
 
@@ -101,11 +110,12 @@ def split_place(looks: Array, weight: Array, scene: SceneCalibration, limit: flo
     return int(cuts[worst]) if float(scene.log_odds(distance[worst : worst + 1])[0]) < limit else None
 
 
-def cannot_link(pieces: Pieces, speed: float) -> Mask:
+def cannot_link(pieces: Pieces, speed: float, lingers_s: float = 0.0) -> Mask:
     """(n, n) pairs that no identity may hold: seen at one time by one camera, or too far apart for the time between."""
     same = pieces.camera[:, None] == pieces.camera
     gap = np.maximum(pieces.begin_s[:, None] - pieces.end_s, pieces.begin_s - pieces.end_s[:, None])
-    together = same & (gap <= 0)
+    brief = np.minimum(pieces.end_s - pieces.begin_s, lingers_s / 0.3)  # of a short one not even so much
+    together = same & (-gap >= 0.3 * np.minimum(brief[:, None], brief))
     reach = _heights_between(pieces)
     # from the end of the earlier one to the beginning of the later; half a height is forgiven for boxes that jump
     too_far = same & (gap > 0) & (reach > 0.5 + speed * gap)
@@ -143,103 +153,126 @@ def pair_odds(pieces: Pieces, scene: SceneCalibration, options: RefineOptions) -
 
 
 def group(odds: Array, weight: Array, forbidden: Mask, options: RefineOptions) -> IntArray:
-    """(n,) group of each piece, numbered from 0: average linkage under constraints, then single moves."""
-    label = _agglomerate(odds, weight, forbidden, options.need)
+    """(n,) group of each piece by looks alone, from 0: average linkage under constraints, then single moves."""
+    e = Evidence.of_looks(odds, weight, forbidden)
+    return _settled(agglomerate(e, options.need), e, options)
+
+
+def _settled(label: IntArray, e: Evidence, options: RefineOptions) -> IntArray:
+    """(n,) the groups after single moves, numbered from 0; what the moves left side by side is joined once more."""
     for _ in range(options.rounds):
-        if not _move(label, odds, weight, forbidden, options.need):
+        if not move(label, e, options.need):
             break
-    return np.unique(label, return_inverse=True)[1].reshape(-1)
+    return np.unique(agglomerate(e, options.need, label), return_inverse=True)[1].reshape(-1)
 
 
-def _agglomerate(odds: Array, weight: Array, forbidden: Mask, need: float) -> IntArray:
-    """Join the two groups of the highest weighted mean log-odds as long as that is above ``need``."""
-    n = len(odds)
-    label = np.arange(n)
-    pair_weight = weight[:, None] * weight
-    total, mass, barred = odds * pair_weight, pair_weight.copy(), forbidden.copy()
-    np.fill_diagonal(barred, True)
-    alive = np.ones(n, bool)
-    mean = np.where(barred, -np.inf, total / np.maximum(mass, 1e-12))
-    best = mean.argmax(axis=1) if n else np.zeros(0, np.int64)
-    for _ in range(n - 1):
-        value = np.where(alive, mean[np.arange(n), best], -np.inf)
-        a = int(value.argmax())
-        if not value[a] > need:
-            break
-        b = int(best[a])
-        label[label == b] = a
-        alive[b] = False
-        for table in (total, mass):
-            table[a] += table[b]
-            table[:, a] = table[a]
-        barred[a] |= barred[b]
-        barred[:, a] = barred[a]
-        barred[b] = barred[:, b] = barred[a, a] = True
-        mean[a] = np.where(barred[a] | ~alive, -np.inf, total[a] / np.maximum(mass[a], 1e-12))
-        mean[:, a] = mean[a]
-        mean[b] = mean[:, b] = -np.inf
-        stale = alive & ((best == a) | (best == b))
-        stale[a] = True
-        best[stale] = mean[stale].argmax(axis=1)
-        better = alive & (mean[:, a] > mean[np.arange(n), best])
-        best[better] = a
-    return label
-
-
-def _move(label: IntArray, odds: Array, weight: Array, forbidden: Mask, need: float) -> bool:
-    """Let each piece go where its weighted mean log-odds are highest, on its own if nowhere above ``need``."""
-    moved = False
-    for i in range(len(label)):
-        groups, place = np.unique(label, return_inverse=True)
-        place = place.reshape(-1)
-        others = weight.copy()
-        others[i] = 0.0
-        mass = np.bincount(place, others, len(groups))
-        mean = np.bincount(place, others * odds[i], len(groups)) / np.maximum(mass, 1e-12)
-        barred = np.bincount(place, forbidden[i], len(groups)) > 0
-        mean = np.where(barred | (mass <= 0), -np.inf, mean)
-        best, own = int(mean.argmax()), int(place[i])
-        if mean[best] <= need:
-            if mass[own] > 0 and mean[own] <= need:
-                label[i] = label.max() + 1
-                moved = True
-        elif best != own and mean[best] > mean[own] + 1e-9:
-            label[i] = groups[best]
-            moved = True
-    return moved
+def best_groups(e: Evidence, name: IntArray, options: RefineOptions) -> IntArray:
+    """(n,) groups: those found from scratch, or those that the online pass's names lead to, whichever fit better."""
+    fresh = _settled(agglomerate(e, options.need), e, options)
+    if not (name >= 0).any():
+        return fresh
+    online = np.where(name >= 0, name, name.max(initial=0) + 1 + np.arange(len(name)))
+    kept = _settled(lawful(online, e.forbidden), e, options)
+    return fresh if worth(fresh, e, options.need) >= worth(kept, e, options.need) else kept
 
 
 def apart_pairs(pieces: Pieces, label: IntArray, options: RefineOptions) -> Mask:
-    """(n, n) pairs at one time in two cameras whose views, by what the groups show, do not overlap."""
+    """(n, n) pairs at one time in two cameras whose views, by what the groups show, do not overlap.
+
+    Where views overlap, nearly everybody who was in both cameras was in both at once some time. Where they do not, the
+    few who seem to have been are pairs of look-alikes. Two cameras that shared few people are judged by all cameras.
+    """
     cameras = np.unique(pieces.camera)
     shared = np.minimum(pieces.end_s[:, None], pieces.end_s) - np.maximum(pieces.begin_s[:, None], pieces.begin_s)
-    shared = np.maximum(shared, 0.0)
+    at_once = shared > options.at_once_s
     same = label[:, None] == label
+    between = {(a, b): (pieces.camera[:, None] == a) & (pieces.camera == b)
+               for i, a in enumerate(cameras.tolist()) for b in cameras[i + 1 :].tolist()}
+    both = {pair: len(np.unique(label[(where & same).any(axis=1)])) for pair, where in between.items()}
+    once = {pair: len(np.unique(label[(where & same & at_once).any(axis=1)])) for pair, where in between.items()}
+    usual = (sum(once.values()) + 0.5) / (sum(both.values()) + 1.0)
     out = np.zeros_like(same)
-    for i, a in enumerate(cameras.tolist()):
-        for b in cameras[i + 1 :].tolist():
-            between = (pieces.camera[:, None] == a) & (pieces.camera == b)
-            seen_s = [float((pieces.end_s - pieces.begin_s)[pieces.camera == c].sum()) for c in (a, b)]
-            together_s = float(shared[between & same].sum())
-            if together_s < options.apart_share * min(seen_s):
-                out |= (between | between.T) & (shared > 0)
+    for pair, where in between.items():
+        share = (once[pair] + 2.0 * usual) / (both[pair] + 2.0)
+        if share < options.apart_share:
+            out |= (where | where.T) & at_once
     return out
 
 
-def refine(pieces: Pieces, scene: SceneCalibration, options: RefineOptions | None = None) -> IntArray:
+def gather(pieces: Pieces, scene: SceneCalibration, options: RefineOptions, transitions: Transitions | None = None,
+           cameras: Sequence[str] = (), floor: FloorEvidence | None = None) -> Evidence:  # fmt: skip
+    """Everything known about the pieces; see :func:`refine`."""
+    n = len(pieces)
+    forbidden = cannot_link(pieces, options.speed, options.lingers_s)
+    place, way = np.zeros((n, n)), np.zeros((n, n))
+    if floor is not None:
+        forbidden |= floor.forbidden
+        place += floor.odds
+    if transitions is not None:
+        way, too_soon = ways(pieces, transitions, cameras)
+        forbidden |= too_soon
+    weight = np.maximum(pieces.weight, 0.05)
+    return Evidence(pair_odds(pieces, scene, options), weight, forbidden, place, way, pieces.begin_s, pieces.end_s)
+
+
+def ways(pieces: Pieces, transitions: Transitions, cameras: Sequence[str]) -> tuple[Array, Mask]:
+    """(n, n) log-odds of piece j being the next sight of i's person by the time between, and pairs that cannot be.
+
+    Pairs of one camera are left at 0: who comes back to it may have been away for any time.
+    """
+    n = len(pieces)
+    gap = pieces.begin_s[None, :] - pieces.end_s[:, None]
+    way, never = np.zeros((n, n)), np.zeros((n, n), bool)
+    for a in np.unique(pieces.camera).tolist():
+        for b in np.unique(pieces.camera).tolist():
+            if a == b:
+                continue
+            at = np.ix_(np.flatnonzero(pieces.camera == a), np.flatnonzero(pieces.camera == b))
+            odds = transitions.log_odds(cameras[a], cameras[b], gap[at])
+            way[at] = np.where(np.isfinite(odds) & (gap[at] > 0), odds, 0.0)
+            quickest = transitions.quickest(cameras[a], cameras[b])
+            if quickest is not None and quickest >= 0:
+                # whichever is the earlier one; the other way round has its own times
+                begins_first = pieces.begin_s[at[0]] <= pieces.begin_s[at[1]]
+                never[at] = begins_first & (gap[at] < quickest)
+    return way, never | never.T
+
+
+def learn_ways(pieces: Pieces, label: IntArray, e: Evidence, transitions: Transitions, cameras: Sequence[str],
+               sure: float) -> None:  # fmt: skip
+    """Teach the times between cameras: those of sights that follow each other in a group and surely look alike."""
+    for g in np.unique(label):
+        for i, j in zip(*e.sights(np.flatnonzero(label == g)), strict=True):
+            if pieces.camera[i] != pieces.camera[j] and e.looks[i, j] >= sure:
+                transitions.learn(cameras[pieces.camera[i]], cameras[pieces.camera[j]],
+                                  float(pieces.begin_s[j] - pieces.end_s[i]))  # fmt: skip
+
+
+def refine(pieces: Pieces, scene: SceneCalibration, options: RefineOptions | None = None,
+           transitions: Transitions | None = None, cameras: Sequence[str] = (),
+           floor: FloorEvidence | None = None) -> IntArray:  # fmt: skip
     """(n,) identity of each piece.
 
     Groups keep the online identity that they hold most seconds of; the others get new numbers above all used ones.
+
+    Args:
+        pieces: n of them.
+        scene: what a distance of looks means here.
+        options: how sure to be.
+        transitions: times between cameras, given, and learned here from a first round. ``cameras``: their names.
+        floor: where the pieces stood.
     """
     options = options or RefineOptions()
     if not len(pieces):
         return np.zeros(0, np.int64)
-    odds, forbidden = pair_odds(pieces, scene, options), cannot_link(pieces, options.speed)
-    weight = np.maximum(pieces.weight, 0.05)
-    label = group(odds, weight, forbidden, options)
+    e = gather(pieces, scene, options, transitions, cameras, floor)
+    label = best_groups(e, pieces.name, options)
     apart = apart_pairs(pieces, label, options)
-    if apart.any():
-        label = group(odds - options.apart_odds * apart, weight, forbidden, options)
+    if transitions is not None:
+        learn_ways(pieces, label, e, transitions, cameras, options.sure)
+        e = replace(e, way=ways(pieces, transitions, cameras)[0])
+    if apart.any() or e.way.any():
+        label = best_groups(replace(e, place=e.place - options.apart_odds * apart), pieces.name, options)
     return rename(pieces, label)
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from mctrack.associate import CameraView
 from mctrack.associate.calibration import SceneCalibration
+from mctrack.associate.doors import Entrances, through_doors
+from mctrack.associate.doubt import Doubt, doubts
 from mctrack.associate.floor import COAST_S, CURRENT_S, Floor, Sightings
 from mctrack.associate.ground import Places
 from mctrack.associate.identities import IdentityBook
@@ -49,6 +51,7 @@ class Together:
         self._book, self._scene, self._merge = book, scene, merge
         self.floor = Floor(len(book.table.cameras))
         self.active = False
+        self.entrances: Entrances | None = None
         self._who: dict[int, int] = {}
         self._last: dict[int, tuple[float, float, float, float]] = {}
         self._visits: dict[int, list[Visit]] = {}
@@ -112,18 +115,34 @@ class Together:
                     out[i, j] = -np.inf
                 elif last is not None:
                     out[i, j] = _walk(last, born_s, start) if last[0] <= born_s else _walk(last, now, here)
+            if self.entrances is not None:
+                out[i] += self._through_doors(start, ids)
+        return out
+
+    def _through_doors(self, start: Array, ids: Sequence[int]) -> Array:
+        """(m,) what the doors say about identities being who appeared at ``start`` (2,)."""
+        assert self.entrances is not None
+        known = [j for j, g in enumerate(ids) if g in self._last]
+        places = np.array([start, *(self._last[ids[j]][1:3] for j in known)])
+        came, *went = self.entrances(places).tolist()
+        out = np.zeros(len(ids))
+        out[known] = [through_doors(came, w) for w in went]
         return out
 
     def impossible(self, a: int, b: int) -> bool:
         """Whether two identities cannot be one person: from one's place to the other's nobody gets in that time."""
+        held = self._held()
+        if a in held and b in held and held[a] != held[b] and self.floor.distance(held[a], held[b]) > APART_M:
+            return True
         visits = sorted([*self._visits.get(a, ()), *self._visits.get(b, ())])
         return any(_walk((*end[3:], 0.0), begin[0], np.array(begin[1:3])) == -np.inf
                    for end, begin in pairwise(visits) if end[3] <= begin[0])
 
-    def _held(self) -> dict[int, int]:
-        """Identity → the presence seen right now that has it."""
+    def _held(self, first: bool = False) -> dict[int, int]:
+        """Identity → the presence seen right now that has it; of several the youngest, or the first."""
         recent = self.floor.time_s - self.floor.last_s <= CURRENT_S
-        return {self._who[p]: p for p in self.floor.ids[recent].tolist() if p in self._who}
+        ids = self.floor.ids[recent].tolist()
+        return {self._who[p]: p for p in (reversed(ids) if first else ids) if p in self._who}
 
     # ------------------------------------------------------------------ one instant
 
@@ -194,6 +213,19 @@ class Together:
                 self._unite(time_s, mine, theirs)
         alive = set(self.floor.ids.tolist())
         self._who = {p: g for p, g in self._who.items() if p in alive and self._book.is_open(g)}
+        self._part()
+
+    def _part(self) -> None:
+        """Take the name from a presence that stands elsewhere than another one that has had it for longer."""
+        held = self._held(first=True)
+        for p, g in list(self._who.items()):
+            if held.get(g, p) == p or self.floor.distance(p, held[g]) <= APART_M:
+                continue
+            del self._who[p]
+            for c, t in self.floor.members().get(p, []):
+                row = self._book.table.row(c, t)
+                if row >= 0 and int(self._book.table.global_id[row]) == g:
+                    self._book.assign(row, -1)
 
     def _name(self, time_s: float) -> list[Link]:
         """Give presences the names of their tracklets, and tracklets those of their presences."""
@@ -223,7 +255,9 @@ class Together:
         for row in rows:
             last = self._last.get(int(table.global_id[row]))
             away = last is not None and self._scene is not None and time_s - last[0] > COAST_S
-            if last is not None and table.first_s[row] < born_s and (away or _walk(last, time_s, here) == -np.inf):
+            # every track is a little older than its presence, which begins when it is confirmed
+            lost = born_s - table.first_s[row] > COAST_S
+            if last is not None and lost and (away or _walk(last, time_s, here) == -np.inf):
                 row = self._split(time_s, int(table.camera[row]), int(table.track_id[row]))
             if row >= 0:
                 out.append(row)
@@ -272,6 +306,20 @@ class Together:
         if gone in self._visits:
             both = sorted([*self._visits.pop(gone), *self._visits.get(keep, ())])
             self._visits[keep] = both[-MAX_VISITS:]
+
+    def doubts(self, at_most: float) -> list[Doubt]:
+        """Presences whose later looks speak against the name they were given when they came back."""
+        if self._scene is None or not self.active:
+            return []
+        return doubts(self._book, self._scene, self.floor, self._who, at_most)
+
+    def renounce(self, presence: int) -> None:
+        """Take its name from a presence, as if the identity had never come back."""
+        g, born_s = self._who.pop(presence), float(self.floor.born_s[self.floor.ids == presence][0])
+        visits = [visit for visit in self._visits.pop(g, ()) if visit[0] < born_s]
+        self._last.pop(g, None)
+        if visits:
+            self._visits[g], self._last[g] = visits, (*visits[-1][3:], 0.0)
 
     def _forget(self, g: int) -> None:
         self._who = {p: h for p, h in self._who.items() if h != g}

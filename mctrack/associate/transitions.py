@@ -13,6 +13,9 @@ from mctrack.types import State
 Array = NDArray[np.float64]
 BONUS, MALUS = 1.5, -2.5
 """Bounds of what time alone may say, in log-odds."""
+BROAD_S, TAKEN_SHARE = 60.0, 0.5
+"""Anybody else comes some time within about so long; and of those who leave a camera this share takes a way that the
+config gives times for."""
 EVEN_SHARE, OVERLAP_SLOPE = 0.65, 10.0
 """Share of people with a clear match in the other camera that speaks neither for nor against a common view (where
 views overlap 0.8 to 0.9 were measured, where they do not 0.1 to 0.5, by chance)."""
@@ -23,9 +26,11 @@ PRIOR_SEEN, SEEN_LIMIT = 10.0, 600.0
 class Transitions:
     """Log-odds from the time between leaving one camera and entering another.
 
-    A pair of cameras with times in the config has a hard gate. For other pairs, times of confident links are
-    remembered; once there are enough, their kernel density against a broad one raises usual times and lowers unusual
-    ones, within bounds, so that what was learned can never rule anybody out.
+    Where the config gives times for a pair of cameras, nobody is faster than the shortest; between that and the longest
+    a match is the likelier the narrower they are; longer takes who waits or turns round on the way, so that speaks
+    against a match and does not exclude it. For other pairs, times of confident links are remembered; once there are
+    enough, their kernel density against a broad one raises usual times and lowers unusual ones, within bounds, so that
+    what was learned can never rule anybody out.
 
     Args:
         given: ``{"a->b": [min_s, max_s]}``; negative times mean that the views overlap. Valid in that direction only.
@@ -44,20 +49,30 @@ class Transitions:
         self._capacity, self._enough = 200, 8
 
     def log_odds(self, source: str, target: str, elapsed_s: Array) -> Array:
-        """(n,) what the times say for one pair of cameras; −∞ where the config forbids them."""
+        """(n,) what the times say for one pair of cameras; −∞ below the shortest that the config gives."""
         elapsed_s = np.asarray(elapsed_s, float)
         if (source, target) in self._given:
-            low, high = self._given[source, target]
-            return np.where((low <= elapsed_s) & (elapsed_s <= high), 0.5, -np.inf)
+            return self._by_rule(elapsed_s, *self._given[source, target])
         times = self._times.get((source, target), [])
         if len(times) < self._enough:
             return np.zeros(elapsed_s.shape)
         known = np.asarray(times)
         width = max(1.06 * float(known.std()) * len(known) ** -0.2, 0.5)
         kernels = np.exp(-0.5 * ((elapsed_s[..., None] - known) / width) ** 2)
-        broad = 1.0 / (60.0 + np.abs(elapsed_s))
+        broad = 1.0 / (BROAD_S + np.abs(elapsed_s))
         density = kernels.mean(axis=-1) / (width * 2.5066)
         return np.asarray(np.clip(np.log((density + 0.02 * broad) / broad), MALUS, BONUS))
+
+    @staticmethod
+    def _by_rule(elapsed_s: Array, low: float, high: float) -> Array:
+        """Log-odds where times are given: evenly spread between the bounds for those who take this way, else broad."""
+        even = np.log(TAKEN_SHARE * (BROAD_S + np.abs(elapsed_s)) / max(high - low, 1.0))
+        within = np.clip(even, 0.0, BONUS)
+        return np.where(elapsed_s < low, -np.inf, np.where(elapsed_s > high, MALUS, within))
+
+    def quickest(self, source: str, target: str) -> float | None:
+        """Shortest time that the config gives for a pair of cameras, None where it gives none."""
+        return self._given[source, target][0] if (source, target) in self._given else None
 
     def together(self, a: str, b: str) -> float:
         """Log-odds for one person being in two cameras at once: up where views were found to overlap, else down."""

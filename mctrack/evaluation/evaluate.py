@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mctrack.errors import ConfigError, MctrackError, suggest
 from mctrack.evaluation.benchmark import Benchmark, Found, find_seqinfo, find_sequences, unknown_results, with_layout
@@ -19,6 +22,7 @@ from mctrack.evaluation.preprocess import scored_tables
 from mctrack.evaluation.report import Details, Report
 from mctrack.evaluation.score import Counts, figures, hota_curves, pooled, sequence_counts, size_counts
 from mctrack.evaluation.table import BoxTable, Overlaps
+from mctrack.types import FloatArray, IntArray
 
 ENGINES = ("motmetrics", "fast", "motmetrics-plain")
 
@@ -89,7 +93,25 @@ def _score_sequence(report: Report, benchmark: Benchmark, item: Found, results: 
     fps = info.fps if info and info.fps else benchmark.fps
     if details:
         report.details[item.name] = Details(gt, result, overlaps, benchmark.iou, fps)
-    return CameraView(overlaps, (overlaps.frames - 1) / fps)
+    return CameraView(overlaps, _frame_times(item.truth, overlaps.frames, fps))
+
+
+def _frame_times(truth: Path | None, frames: IntArray, fps: float) -> FloatArray:
+    """(f,) true seconds since a camera's first frame; ``gt/<camera>_times.csv`` says them where frames are lost.
+
+    Raises:
+        ReadError: that file lacks one of the frames (counted from 1).
+    """
+    path = truth.with_name(f"{truth.stem}_times.csv") if truth is not None else None
+    if path is None or not path.is_file():
+        return np.asarray((frames - 1) / fps)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            time_s = {int(row["frame"]): float(row["time_s"]) for row in csv.DictReader(file)}
+        return np.array([time_s[k] for k in frames.tolist()]) - time_s[1]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReadError(f"{path}: expected frame,stamp_s,time_s for every frame of {path.parent.name}/"
+                        f"{truth.name if truth else ''} ({error!r})") from error
 
 
 def camera_starts(root: Path) -> dict[str, float]:

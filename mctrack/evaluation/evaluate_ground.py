@@ -37,6 +37,8 @@ def evaluate_ground(
         report.sequences[item.name] = ground_figures(report.counts[item.name], benchmark.ground)
         if unseen:
             report.notes.append(f"{item.name}: {unseen} results lie in frames that are not annotated: not looked at")
+        if _neutral_line(gt):
+            report.notes.append(f"{item.name}{_neutral_line(gt)}")
         if not gt.has_ids or not result.has_ids:
             side = "results" if gt.has_ids else "ground truth"
             report.notes.append(f"{item.name}: {side} without identities: no MOTA, no IDF1")
@@ -75,7 +77,12 @@ def ground_beside(benchmark: Benchmark, root: Path, results: Path, report: Repor
         return
     found = ground_figures(ground_counts(gt, result, benchmark.ground), benchmark.ground)
     report.combined |= {PREFIX + key: value for key, value in found.items()}
-    report.notes.append(f"{PREFIX}*: {benchmark.ground.line}")
+    report.notes.append(f"{PREFIX}*: {benchmark.ground.line}{_neutral_line(gt)}")
+
+
+def _neutral_line(gt: GroundTable) -> str:
+    marked = 0 if gt.neutral is None else int(gt.neutral.sum())
+    return f"; {marked} of {len(gt)} true positions, marked 0, neither hit nor miss" if marked else ""
 
 
 def _positions_beside(benchmark: Benchmark, results: Path, report: Report) -> GroundTable | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mctrack.evaluation.assign import best_total
@@ -26,11 +27,15 @@ NO_ID = -1
 
 @dataclass(frozen=True, eq=False)
 class GroundTable:
-    """Positions of one scene: ``frame`` (n,), ``track_id`` (n,) (−1: none), ``xy_m`` (n, 2) in metres."""
+    """Positions of one scene: ``frame`` (n,), ``track_id`` (n,) (−1: none), ``xy_m`` (n, 2) in metres.
+
+    ``neutral`` (n,) marks truth that is neither hit nor miss; None: there is none.
+    """
 
     frame: IntArray
     track_id: IntArray
     xy_m: FloatArray
+    neutral: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.frame)
@@ -49,7 +54,8 @@ class GroundTable:
 
     def take(self, index: np.ndarray) -> GroundTable:
         """The rows at the given indices, or under a boolean mask."""
-        return GroundTable(self.frame[index], self.track_id[index], self.xy_m[index])
+        neutral = None if self.neutral is None else self.neutral[index]
+        return GroundTable(self.frame[index], self.track_id[index], self.xy_m[index], neutral)
 
 
 @dataclass
@@ -106,6 +112,20 @@ def assign_within(cost: FloatArray, allowed: np.ndarray) -> tuple[IntArray, IntA
     rows, cols = linear_sum_assignment(np.where(allowed, cost, forbidden))
     kept = allowed[rows, cols]
     return rows[kept], cols[kept]
+
+
+def without_neutral(gt: GroundTable, result: GroundTable, radius_m: float) -> tuple[GroundTable, GroundTable]:
+    """Both without what is neither hit nor miss: neutral truth, and the results that belong to it.
+
+    As MOTChallenge does it with distractors: results are assigned to all truth, neutral or not, frame by frame.
+    """
+    if gt.neutral is None or not gt.neutral.any():
+        return gt, result
+    keep = np.ones(len(result), bool)
+    for moment in _moments(gt, result):
+        rows, cols = assign_within(moment.distance, moment.distance <= radius_m)
+        keep[moment.result[cols[gt.neutral[moment.gt[rows]]]]] = False
+    return gt.take(~gt.neutral), result.take(keep)
 
 
 def detection_counts(gt: GroundTable, result: GroundTable, radius_m: float = 0.5) -> Counts:
@@ -208,6 +228,7 @@ def gospa_sums(gt: GroundTable, result: GroundTable, p: float = 2.0, c_m: float 
 def ground_counts(gt: GroundTable, result: GroundTable, protocol: GroundProtocol | None = None) -> Counts:
     """All additive counts of one sequence; those about identities only where both sides have them."""
     rules = protocol or GroundProtocol()
+    gt, result = without_neutral(gt, result, rules.mota_m)
     counts = {"GT_Boxes": len(gt), "Boxes": len(result)}
     counts |= detection_counts(gt, result, rules.moda_m)
     counts |= gospa_sums(gt, result, rules.gospa_p, rules.gospa_c_m)

@@ -1,7 +1,8 @@
 """Positions on the ground as text: ``frame id x_m y_m``, cells of a grid, and WILDTRACK's annotation.
 
 Which it is follows from the file: a first line of names says it; else four columns are ``frame id x_m y_m`` and three
-``frame gx gy`` (cells of the benchmark's grid, no identities).
+``frame gx gy`` (cells of the benchmark's grid, no identities). Truth whose column ``counts`` is 0
+is neither hit nor miss.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from mctrack.errors import OutputError
 from mctrack.evaluation.ground import NO_ID, GroundTable
 from mctrack.evaluation.text import NamedColumns, ReadError, read_columns
 
-COLUMNS = ("frame", "time_s", "id", "x_m", "y_m", "gx", "gy")
+COLUMNS = ("frame", "time_s", "id", "x_m", "y_m", "gx", "gy", "counts")
 
 
 @dataclass
@@ -66,7 +67,8 @@ def read_positions(path: Path, grid: Grid | None = None, fps: float | None = Non
     if length is not None:
         table.refuse(frame > length, f"the frame lies beyond the sequence, which ends with frame {length}")
     _refuse_twice(table, frame, identity)
-    return GroundTable(frame, identity, xy_m)
+    neutral = values["counts"] == 0 if "counts" in values else None
+    return GroundTable(frame, identity, xy_m, neutral)
 
 
 def _frames(table: NamedColumns, fps: float | None) -> np.ndarray:

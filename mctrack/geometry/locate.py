@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctrack.geometry.cameras import ground_jacobian
+from mctrack.geometry.entrances import Entrances
 from mctrack.geometry.foot import BoxNoise, stand
 from mctrack.geometry.site import Site
 from mctrack.types import Frame
@@ -45,6 +46,10 @@ class SiteLocator:
         if len(xyxy) and len(heights) < ENOUGH:
             self._measure(frame.camera, xyxy, heights)
         return standing.xy, standing.cov
+
+    def entrances(self) -> Entrances | None:
+        """Where people come into sight; None where the site file names no doors."""
+        return Entrances(self.site) if self.site.doors else None
 
     def _measure(self, name: str, xyxy: Array, heights: list[float]) -> None:
         """Guess heights by the floor's scale at the feet: a wrong unit shows, whatever the view."""

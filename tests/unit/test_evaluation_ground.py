@@ -50,6 +50,32 @@ def scene(seed: int, frames: int = 12, people: int = 5) -> tuple[GroundTable, Gr
 # ---------------------------------------------------------------------- hand-computed
 
 
+def test_neutral_truth_is_neither_hit_nor_miss_by_hand() -> None:
+    """Somebody behind a door, once followed there and once not; a position where nobody is stays false."""
+    gt = table([(0, 1, 0, 0), (0, 2, 5, 0), (1, 1, 0, 0), (1, 2, 5, 0)])
+    gt = GroundTable(gt.frame, gt.track_id, gt.xy_m, np.array([False, True, False, True]))
+    result = table([(0, 7, 0.1, 0), (0, 8, 5.3, 0), (1, 7, 0.1, 0), (1, 9, 9, 0)])
+    counts = ground_counts(gt, result)
+    assert {k: counts[k] for k in ("GT_Boxes", "Boxes", "TP", "FP", "FN", "IDTP", "GT_IDs")} == {
+        "GT_Boxes": 2, "Boxes": 3, "TP": 2, "FP": 1, "FN": 0, "IDTP": 2, "GT_IDs": 1}  # fmt: skip
+    everybody = ground_counts(GroundTable(gt.frame, gt.track_id, gt.xy_m), result)
+    assert (everybody["GT_Boxes"], everybody["FN"], everybody["FP"]) == (4, 1, 1)
+
+
+def test_a_result_near_neutral_truth_still_belongs_to_whom_it_fits() -> None:
+    gt = table([(0, 1, 0, 0), (0, 2, 0.6, 0)])
+    gt = GroundTable(gt.frame, gt.track_id, gt.xy_m, np.array([False, True]))
+    counts = ground_counts(gt, table([(0, 7, 0.1, 0)]))
+    assert (counts["TP"], counts["FP"], counts["FN"]) == (1, 0, 0)
+
+
+def test_a_column_counts_marks_neutral_truth(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time_s,id,x_m,y_m,counts\n0.0,1,0,0,1\n0.1,1,0,0,0\n")
+    found = read_positions(tmp_path / "a.csv", fps=10)
+    assert found.neutral is not None
+    assert found.neutral.tolist() == [False, True]
+
+
 def test_moda_and_modp_by_hand() -> None:
     """Two people: one found 0.2 m off, one missed by 0.6 m (so a miss and a false position)."""
     gt = table([(0, 1, 0, 0), (0, 2, 5, 0)])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from run_scene import walk_past
 
 from mctrack.associate.calibration import SceneCalibration
+from mctrack.associate.paths import Path as FloorPath
 from mctrack.associate.refine import (
     Pieces,
     RefineOptions,
@@ -25,7 +26,7 @@ from mctrack.associate.refine import (
 )
 from mctrack.config import RunConfig, load_config
 from mctrack.errors import MctrackError, OutputError
-from mctrack.refinement import refine_run
+from mctrack.refinement import Part, Sampled, _sights, _without_strays, refine_run
 from mctrack.run import run
 from mctrack.sinks.refined import bridge
 from mctrack.sinks.schema import Boxes
@@ -159,6 +160,39 @@ def test_nobody_at_all() -> None:
     assert refine(none, scene()).tolist() == []
 
 
+def sampled(times_s: np.ndarray, looks_at: list[int]) -> Sampled:
+    n = len(times_s)
+    look = np.tile(PEOPLE[0], (len(looks_at), 1))
+    return Sampled("a", 3, 1, np.arange(n), times_s, np.tile([0.0, 0.0, 10.0, 30.0], (n, 1)),
+                   np.array(looks_at), look, np.ones(len(looks_at)))  # fmt: skip
+
+
+def test_a_tracklet_out_of_sight_for_long_has_two_sights() -> None:
+    times = np.array([0.0, 0.1, 1.9, 2.0, 9.0, 9.1])
+    assert [rows.tolist() for rows in _sights(times)] == [[0, 1, 2, 3], [4, 5]]
+    assert [rows.tolist() for rows in _sights(times[:1])] == [[0]]
+
+
+def test_a_piece_is_cut_where_it_went_off_with_somebody_else() -> None:
+    """Camera a's piece agrees with camera b's for six seconds and then walks away."""
+    times = np.arange(0, 12, 0.2)
+    still = np.zeros((len(times), 2))
+    away = still + np.clip(times - 6, 0, None)[:, None] * [1.5, 0]
+    cov = np.tile(0.01 * np.eye(2), (len(times), 1, 1))
+    paths = [FloorPath(times, away, cov), FloorPath(times, still, cov), FloorPath(times, still, cov)]
+    parts: list[Part] = [(sampled(times, [5, 20, 50]), 0, len(times), 0, 3)] * 3
+    pieces = table([(c, 0, 11.8, 0, 1) for c in range(3)])
+    found = _without_strays(parts, pieces, paths, np.array([1, 1, 1]))
+    assert found is not None
+    cut = [(first, last, a, b) for _, first, last, a, b in found]
+    assert cut[0][0] == 0
+    assert cut[0][1] == cut[1][0]
+    assert times[cut[0][1]] == pytest.approx(7.0, abs=1.2)
+    assert (cut[0][2:], cut[1][2:]) == ((0, 2), (2, 3))
+    assert _without_strays(parts, pieces, paths, np.array([1, 2, 3])) is None
+    assert _without_strays(parts, pieces, None, np.array([1, 1, 1])) is None
+
+
 def test_gaps_between_tracklets_of_one_identity_are_bridged() -> None:
     def rows(frames: list[int], tracks: list[int], names: list[int]) -> Boxes:
         n = len(frames)
@@ -184,7 +218,8 @@ def test_a_run_is_refined_beside_itself(tmp_path: Path) -> None:
     film.mkdir()
     walk_past(film, "a", frames=40, fps=10, walkers=2)
     run(load_config(RunConfig, overrides={
-        "cams": [str(film / "a.mp4")], "output.dir": str(out), "output.video": False}), say=lambda _: None)  # fmt: skip
+        "cams": [str(film / "a.mp4")], "detect.name": "background", "output.dir": str(out), "output.video": False,
+    }), say=lambda _: None)  # fmt: skip
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "run.db" not in p.name}
     said: list[str] = []
     done = refine_run(out, say=said.append)
