@@ -5,8 +5,8 @@
 
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
-GPU add ``--device cuda --scale 1``: the whole schedule; the default is what one core of a CPU does in half an hour
-(the embedder; the detector needs several hours on a CPU, and none ships yet). ``--set KEY=VALUE`` goes on to
+GPU add ``--device cuda --scale 1``: the whole schedule; the default is what made the weights that ship, on one core of
+a CPU: about an hour and a quarter for the embedder, two hours for the detector. ``--set KEY=VALUE`` goes on to
 ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
@@ -32,25 +32,42 @@ def step(words: Sequence[object]) -> None:
 
 
 def embedder(args: argparse.Namespace) -> None:
-    """Rendered people → weights → ONNX."""
-    data, trained = args.out / "data", args.out / "trained"
-    step(["synth", "reid", "--people", args.people, "--identities", args.identities, "--cameras", 240, "--images", 12,
-          "--seed", args.seed, "--workers", args.workers, "--out", data])
-    settings = [f"epoch_scale={args.scale}", *args.set]
-    if args.device == "cpu":
-        settings.insert(0, "precision=bfloat16-cpu")
-    resume = ["--resume"] if (trained / "checkpoints").is_dir() else []
-    step(["train-reid", "--recipe", "compact", "--data", data, "--dataset", "market1501", "--out", trained,
-          "--device", args.device, *resume, *(word for s in settings for word in ("--set", s))])
-    step(["export-reid", trained / "weights.safetensors", "--out", args.out / "robust_reid_compact.onnx"])
+    """Rendered people → weights, first on the varied ones, then on those and the built-in bodies → ONNX."""
+    sets = {"varied": (args.people, args.identities, 240, args.seed),
+            "built-in": ("parametric", 900, 160, args.seed + 4)}  # fmt: skip
+    for name, (people, identities, cameras, seed) in sets.items():
+        step(["synth", "reid", "--people", people, "--identities", identities, "--cameras", cameras, "--images", 12,
+              "--seed", seed, "--workers", args.workers, "--out", args.out / name])
+    first = ["--data", args.out / "varied", "--dataset", "market1501", "--set", f"epoch_scale={args.scale}"]
+    both = [word for name in sets for word in ("--dataset", f"market1501={args.out / name}")]
+    then = ["--data", args.out / "varied", *both, "--set", f"epoch_scale={args.scale * 5 / 7}", "--set",
+            "optimiser.lr=0.0014", "--set", "data.augment.jitter=0.25", "--set", "data.augment.hue=0.015",
+            "--init", args.out / "first" / "weights.safetensors"]  # fmt: skip
+    settings = [*(["precision=bfloat16-cpu"] if args.device == "cpu" else []), *args.set]
+    for name, words in (("first", first), ("trained", then)):
+        resume = ["--resume"] if (args.out / name / "checkpoints").is_dir() else []
+        step(["train-reid", "--recipe", "compact", "--out", args.out / name, "--device", args.device, *resume, *words,
+              *(word for s in settings for word in ("--set", s))])
+    step(["export-reid", args.out / "trained" / "weights.safetensors", "--out", args.out / "robust_reid_compact.onnx"])
+
+
+SCENES = (("pairs", 901, 150), ("pairs", 902, 150), ("lab", 911, 130), ("lab", 912, 130), ("corridor", 921, 100),
+          ("street", 931, 70))  # fmt: skip
+"""(preset, seed, seconds) filmed once a second for the detector. Hall is left out: a place it has never seen."""
 
 
 def detector(args: argparse.Namespace) -> None:
-    """Cut-outs and backgrounds → detector."""
+    """Cut-outs, backgrounds and frames of scenes → detector."""
     bank, trained = args.out / "bank", args.out / "trained"
     step(["synth", "cutouts", "--people", args.people, "--seed", args.seed, "--workers", args.workers, "--out", bank])
+    for preset, seed, seconds in SCENES:
+        scene = args.out / "scenes" / f"{preset}-{seed}"
+        if not (scene / "README.md").is_file():  # written last
+            step(["synth", "scene", "--preset", preset, "--cams", 4, "--seconds", seconds, "--fps", 1, "--seed", seed,
+                  "--crf", 20, "--quiet", "--out", scene])
+        step(["synth", "stills", scene, "--out", bank])
     resume = ["--resume"] if (trained / "checkpoint.pt").is_file() else []
-    step(["train-detector", "--data", bank, "--out", trained, "--device", args.device,
+    step(["train-detector", "--data", bank, "--out", trained, "--device", args.device, "--threads", args.threads,
           "--steps", max(round(40_000 * args.scale), 1), "--lr", 0.003, *resume])
 
 
@@ -60,13 +77,16 @@ def main() -> None:
     parser.add_argument("what", choices=["embedder", "detector"])
     parser.add_argument("--people", default="parametric", help="parametric, or makehuman:DIR")
     parser.add_argument("--identities", type=int, default=2500)
-    parser.add_argument("--scale", type=float, default=0.175, help="share of the whole schedule")
+    parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175 and 0.3625")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="of the detector's training on a CPU")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
+    if args.scale is None:
+        args.scale = {"embedder": 0.175, "detector": 0.3625}[args.what]
     {"embedder": embedder, "detector": detector}[args.what](args)
 
 

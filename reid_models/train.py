@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ class Training:
         self.schedule = Schedule(recipe.schedule, self.order.steps, recipe.epoch_scale)
         self.augment = Augment({"hw": list(recipe.input_hw), **recipe.data.augment})
         self.swag = Swag(self.learner.model, recipe.swag.rank) if recipe.swag else None
-        self.tests = [t for d in datasets if (t := TestSet.of(d, _hw(recipe), options.threads))]
+        self.tests = [t for d in _told_apart(datasets) if (t := TestSet.of(d, _hw(recipe), options.threads))]
         self.meter, self.done, self.seconds = Meter(), 0, 0.0
         if options.resume:
             self._resume()
@@ -348,6 +349,17 @@ class Training:
     def _stopping(self, stop: Interrupts) -> bool:
         # ranks have to agree, which costs a message: not at every step
         return stop.asked if self.world.size == 1 else self.done % _LOG_STEPS == 0 and self.world.any(stop.asked)
+
+
+def _told_apart(datasets: Sequence[ReidDataset]) -> list[ReidDataset]:
+    """Two of one kind score under names of their own: ``market1501``, ``market1501-2``."""
+    seen: Counter[str] = Counter()
+    named = []
+    for dataset in datasets:
+        seen[dataset.name] += 1
+        again = f"-{seen[dataset.name]}" if seen[dataset.name] > 1 else ""
+        named.append(replace(dataset, name=dataset.name + again))
+    return named
 
 
 def _hw(recipe: Recipe) -> tuple[int, int]:
