@@ -38,7 +38,7 @@ class DetectConfig:
     """Finding people."""
 
     name: str = "auto"
-    """auto, embedded, file, onnx, torchvision, yolo, or ``package.module:Class``."""
+    """auto, embedded, background, file, onnx, torchvision, yolo, or ``package.module:Class``."""
     weights: str | None = None
     """Weights (yolo, onnx, torchvision) or detections (file: one file, or a folder with <camera>.txt)."""
     score: float = 0.1
@@ -59,8 +59,8 @@ class DetectConfig:
 class ReidConfig:
     """Describing how people look."""
 
-    name: str = "histogram"
-    """A name, a path to an ONNX embedder, or ``none`` for motion only."""
+    name: str = "robust_reid_compact"
+    """A name (``histogram``: untrained, quick), a path to an ONNX embedder, or ``none`` for motion only."""
     min_height_px: float = 24.0
     """Smaller crops tell nothing and are not embedded."""
     min_score: float = 0.3

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import mctrack
-from mctrack.config import DetectConfig
-from mctrack.detect.embedded import EmbeddedDetector
+from mctrack.config import DetectConfig, ReidConfig
+from mctrack.detect.subtraction import BackgroundDetector
 from mctrack.types import Detections, Frame
 from mctrack.video.spec import CameraSpec
 
@@ -27,6 +27,9 @@ SIZE = (192, 144)
 """(width, height) in pixels."""
 COLOURS = ((40, 40, 200), (60, 180, 60), (200, 80, 40), (30, 190, 200))
 """Blue, green, red of the walkers' coats."""
+
+PLAIN: dict[str, Any] = {"detect": DetectConfig("background"), "reid": ReidConfig("histogram")}
+"""No network takes coloured blocks for people, and what they wear is all there is to tell."""
 
 
 def walk_past(folder: Path, name: str, *, frames: int = 60, fps: int = 10, walkers: int = 2, late_s: float = 0.0,
@@ -75,8 +78,8 @@ def _draw_walker(image: np.ndarray, number: int, since_s: float) -> None:
             image[top + y0 : top + y1, x0:x1] = colour
 
 
-class PacedDetector(EmbeddedDetector):
-    """The embedded detector at the pace of a live camera; says in a file what it was given, and when.
+class PacedDetector(BackgroundDetector):
+    """Background subtraction at the pace of a live camera; says in a file what it was given, and when.
 
     Args:
         pace_s: seconds between calls.
@@ -105,8 +108,16 @@ def environment() -> dict[str, str]:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """The command line of ``mctrack …``."""
-    return [sys.executable, "-m", "mctrack", *map(str, arguments)]
+    """The command line of ``mctrack …``; told what fits these walkers, unless it says otherwise."""
+    return [sys.executable, "-m", "mctrack", *_plainly([str(a) for a in arguments])]
+
+
+def _plainly(words: list[str]) -> list[str]:
+    if words[0] != "run" or {"--config", "--resume", "--help", "-h"} & set(words):
+        return words
+    detector = [] if {"--detector", "--weights"} & set(words) else ["--detector", "background"]
+    reid = [] if "--reid" in words else ["--reid", "histogram"]
+    return ["run", *detector, *reid, *words[1:]]
 
 
 def mctrack_run(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -119,7 +130,7 @@ def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The same in this process: quicker, for what needs no process of its own."""
     from mctrack.cli import main
 
-    words = ["run", *map(str, arguments)]
+    words = _plainly(["run", *map(str, arguments)])
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -52,11 +52,11 @@ class CamerasCommand(click.Command):
 @click.option("--config", "configs", multiple=True, metavar="FILE", help="YAML file, or a preset of configs/run.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
               help="Set any key of the configuration, e.g. track.high_score=0.5.")
-@click.option("--detector", metavar="NAME", help="auto, yolo, onnx, torchvision, embedded, or file (detections in "
-                                                 "MOTChallenge text).  [default: auto]")
+@click.option("--detector", metavar="NAME", help="auto, embedded, background, yolo, onnx, torchvision, or file "
+                                                 "(detections in MOTChallenge text).  [default: auto]")
 @click.option("--weights", metavar="PATH", help="The detector's weights; for 'file': the detections.")
-@click.option("--reid", metavar="NAME|none", help="Embedder: histogram, a path to an ONNX file, or none.  "
-                                                  "[default: histogram]")
+@click.option("--reid", metavar="NAME|none", help="Embedder: robust_reid_compact, histogram, a path to an ONNX file, "
+                                                  "or none.  [default: robust_reid_compact]")
 @click.option("--calib", metavar="FILE", help="Calibration of the cameras: a site file (YAML) or calibration.json.")
 @click.option("--out", metavar="DIR", help="Folder for the results.  [default: runs/<time>]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where networks run.  [default: auto]")

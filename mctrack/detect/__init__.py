@@ -9,6 +9,7 @@ from mctrack.types import Detections, Frame, State
 
 DETECTORS = {
     "auto": "mctrack.detect.auto:build_auto",
+    "background": "mctrack.detect.subtraction:BackgroundDetector",
     "embedded": "mctrack.detect.embedded:EmbeddedDetector",
     "file": "mctrack.detect.file:FileDetector",
     "onnx": "mctrack.detect.onnx:OnnxDetector",

@@ -24,7 +24,7 @@ _SMALLEST = 16
 _WORK_SIZE = 480
 
 
-class EmbeddedDetector:
+class BackgroundDetector:
     """Background subtraction, and a model of how tall people are where.
 
     Args:
@@ -36,14 +36,14 @@ class EmbeddedDetector:
     """
 
     needs_images = True
-    description = "embedded: background subtraction; for cameras that stand still, finds people once they have moved"
+    description = "background: subtraction; for cameras that stand still, finds people once they have moved"
 
     def __init__(
         self, config: DetectConfig, cameras: Sequence[CameraSpec], device: str, *, hold_s: float = 240.0,
         scene_hold_s: float = 20.0,
     ) -> None:
         if config.weights:
-            raise ConfigError(f"detector 'embedded' takes no weights, but --weights names {config.weights}")
+            raise ConfigError(f"detector 'background' takes no weights, but --weights names {config.weights}")
         if config.input_size is not None and config.input_size < _SMALLEST:
             raise ConfigError(f"detect.input_size is {config.input_size}, expected at least {_SMALLEST}")
         for name, value in (("hold_s", hold_s), ("scene_hold_s", scene_hold_s)):

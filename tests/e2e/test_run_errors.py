@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from run_scene import command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
+from run_scene import PLAIN, command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
 
 from mctrack.config import OutputConfig, RunConfig
 from mctrack.errors import MctrackError
@@ -114,7 +114,7 @@ def test_one_bad_camera_among_several(clip: Path, tmp_path: Path) -> None:
     assert [c["camera"] for c in found["cameras"]] == ["good"]
     assert sorted(p.name for p in (out / "tracks").iterdir()) == ["good.txt"]
     alone = tmp_path / "alone"
-    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(alone), video=False)))
+    run(RunConfig(cams=[str(clip)], **PLAIN, output=OutputConfig(dir=str(alone), video=False)))
     assert results(alone) == results(out)
 
 
@@ -238,7 +238,7 @@ def test_nobody_listens(clip: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:
-    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "out"), video=False)))
+    run(RunConfig(cams=[str(clip)], **PLAIN, output=OutputConfig(dir=str(tmp_path / "out"), video=False)))
     before = results(tmp_path / "out")
     done = typed("--cams", clip, "--out", tmp_path / "out")
     assert done.returncode == 2
@@ -248,21 +248,21 @@ def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:
 
 def test_an_error_on_the_way_leaves_what_is_done(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A detector that fails in the middle of it."""
-    from mctrack.detect.embedded import EmbeddedDetector
+    from mctrack.detect.subtraction import BackgroundDetector
     from mctrack.errors import WeightsError
 
-    detect, calls = EmbeddedDetector.detect, [0]
+    detect, calls = BackgroundDetector.detect, [0]
 
-    def failing(self: EmbeddedDetector, frames: object) -> object:
+    def failing(self: BackgroundDetector, frames: object) -> object:
         calls[0] += 1
         if calls[0] == 25:
             raise WeightsError("the network answered with nonsense")
         return detect(self, frames)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(EmbeddedDetector, "detect", failing)
+    monkeypatch.setattr(BackgroundDetector, "detect", failing)
     out = tmp_path / "out"
     with pytest.raises(MctrackError, match="nonsense"):
-        run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(out))))
+        run(RunConfig(cams=[str(clip)], **PLAIN, output=OutputConfig(dir=str(out))))
     assert len(video_times(out / "video" / "good.mp4")) == 24
     found = json.loads((out / "run.json").read_text())
     assert (found["status"], found["error"]) == ("failed", "the network answered with nonsense")
@@ -301,7 +301,7 @@ def test_a_video_that_cannot_be_written_does_not_end_the_run(
     assert (found["status"], found["lost"], found["counts"]["frames"]) == ("complete", ["video"], 30)
     assert len(video_times(out / "video" / "good.mp4")) == 10
     monkeypatch.undo()
-    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "fine"))))
+    run(RunConfig(cams=[str(clip)], **PLAIN, output=OutputConfig(dir=str(tmp_path / "fine"))))
     assert results(tmp_path / "fine") == results(out)
 
 
@@ -348,5 +348,5 @@ def test_a_full_disk_and_then_room_again(clip: Path, tmp_path: Path) -> None:
     assert len(errors) == 1
     assert "no space left; what was written so far is safe: make room and go on with --resume" in errors[0]
     check_what_is_done(tmp_path / "early")
-    run(RunConfig(cams=[str(clip)], output=OutputConfig(dir=str(tmp_path / "whole"))))
+    run(RunConfig(cams=[str(clip)], **PLAIN, output=OutputConfig(dir=str(tmp_path / "whole"))))
     assert results(tmp_path / "late") == results(tmp_path / "whole")

@@ -88,7 +88,8 @@ def test_the_configuration_travels_with_the_run(out: Path, scene: Path) -> None:
     text = (out / "config.yaml").read_text()
     kept = parse_config(RunConfig, text, "here")
     assert kept.cams == [f"a={scene / 'a.mp4'}", f"b={scene / 'b.mp4'}"]
-    assert kept == load_config(RunConfig, overrides={"cams": kept.cams, "output.dir": str(out)})
+    assert kept == load_config(RunConfig, overrides={"cams": kept.cams, "output.dir": str(out),
+                                                         "detect.name": "background", "reid.name": "histogram"})
     assert json.loads((out / "run.json").read_text())["config"] == yaml.safe_load(text)
     with closing(sqlite3.connect(out / "run.db")) as db:
         assert db.execute("SELECT value FROM meta WHERE key = 'config_yaml'").fetchone() == (text,)
@@ -106,7 +107,7 @@ def test_run_json_accounts_for_the_run(out: Path) -> None:
     assert set(found["inputs"]) == {"a", "b"}
     assert all(value.startswith("sha256:") for value in found["inputs"].values())
     assert {"python", "numpy", "av", "opencv-python"} <= set(found["versions"])
-    assert "embedded" in found["detector"]
+    assert "background" in found["detector"]
     assert "histogram" in found["reid"]
     assert found["warnings"] == []
 
@@ -141,7 +142,8 @@ def test_results_go_to_runs_by_default(scene: Path, tmp_path: Path, monkeypatch:
 
 def go(cams: list[Path | str], folder: Path, **keys: Any) -> RunSummary:
     return run(load_config(RunConfig, overrides={
-        "cams": [str(c) for c in cams], "output.dir": str(folder), **{k.replace("__", "."): v for k, v in keys.items()},
+        "cams": [str(c) for c in cams], "detect.name": "background", "reid.name": "histogram",
+        "output.dir": str(folder), **{k.replace("__", "."): v for k, v in keys.items()},
     }))  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def test_a_sequence_without_its_pictures(tmp_path: Path) -> None:
     (sequence / "seqinfo.ini").write_text("[Sequence]\nframeRate=10\nseqLength=30\nimWidth=192\nimHeight=144\n")
     rows = [f"{k},-1,{10 + 4 * k},40,24,64,0.95,-1,-1,-1" for k in range(1, 31)]
     (sequence / "det" / "det.txt").write_text("\n".join(rows) + "\n")
-    summary = go([sequence], tmp_path / "out")
+    summary = go([sequence], tmp_path / "out", detect__name="auto")
     assert summary.counts == {"frames": 30, "boxes": 30, "tracklets": 1, "identities": 1}
     assert not (tmp_path / "out" / "video").exists()  # nothing to show, nothing made up
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_scene import command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
+from run_scene import PLAIN, command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
 
 from mctrack.config import OutputConfig, RunConfig, load_config
 from mctrack.errors import MctrackError
@@ -42,7 +42,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The results of a run that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    run(RunConfig(cams=[str(scene / "*.mp4")], output=_output(out)))
+    run(RunConfig(cams=[str(scene / "*.mp4")], **PLAIN, output=_output(out)))
     found = results(out)
     assert len(found["tracks.csv"].splitlines()) > 100
     assert len(json.loads(found["identities.json"])["identities"]) >= 2
@@ -189,7 +189,7 @@ def test_interrupted_by_signals_and_resumed_twice(scene: Path, tmp_path: Path) -
 
 def test_a_complete_run_stays_as_it_is(scene: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run(RunConfig(cams=[str(scene / "a.mp4")], output=_output(out)))
+    run(RunConfig(cams=[str(scene / "a.mp4")], **PLAIN, output=_output(out)))
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     done = typed("--resume", "--out", out)
     assert done.returncode == 0
@@ -227,7 +227,7 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Crash:
 def configured(scene: Path, out: Path, **keys: object) -> RunConfig:
     return load_config(RunConfig, overrides={
         "cams": [str(scene / "a.mp4"), str(scene / "b.mp4")], "output.dir": str(out), "output.checkpoint_s": 0.0,
-        **{k.replace("__", "."): v for k, v in keys.items()},
+        "detect.name": "background", "reid.name": "histogram", **{k.replace("__", "."): v for k, v in keys.items()},
     })  # fmt: skip
 
 
@@ -308,7 +308,7 @@ def test_options_that_change_tracks_are_refused(scene: Path, tmp_path: Path, cra
     crash(configured(scene, out, output__video=False), 20)
     for words, key in (
         (["--set", "track.n_init=9"], "track.n_init was 4"), (["--reid", "none"], "reid.name was histogram"),
-        (["--detector", "file"], "detect.name was auto"), (["--max-frames", "9"], "video.max_frames was None"),
+        (["--detector", "file"], "detect.name was background"), (["--max-frames", "9"], "video.max_frames was None"),
         (["--set", "video.offset_s={a: 1}"], "video.offset_s.a was None"), (["--device", "cpu"], "device was auto"),
         (["--cams", scene / "a.mp4"], "cams was"), (["--set", "output.fill_gap_s=0"], "output.fill_gap_s was 0.7"),
         (["--cams", scene / "b.mp4", scene / "a.mp4"], "cams was"),
@@ -339,7 +339,7 @@ def test_relative_paths_and_letters_of_any_language(
     (tmp_path / "Fußgänger").mkdir()
     shutil.copy(scene / "a.mp4", tmp_path / "Fußgänger" / "Küche 1.mp4")
     monkeypatch.chdir(tmp_path / "Fußgänger")
-    crash(RunConfig(cams=["Küche 1.mp4"], output=_output(Path("out"))), 20)
+    crash(RunConfig(cams=["Küche 1.mp4"], **PLAIN, output=_output(Path("out"))), 20)
     monkeypatch.chdir(tmp_path)
     done = typed("--resume", "--out", Path("Fußgänger") / "out")
     assert done.returncode == 0, done.stderr

@@ -92,9 +92,9 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_detectors_without_weights_build(bare: Path) -> None:
-    for name in ("auto", "embedded"):
+    for name, found in (("auto", "embedded"), ("embedded", "embedded"), ("background", "background")):
         config = preset(f"detector-{name}")
-        assert build_detector(config.detect, [CAMERA], config.device).description.startswith("embedded")
+        assert build_detector(config.detect, [CAMERA], config.device).description.startswith(found)
 
 
 def test_the_file_detector_builds(bare: Path) -> None:

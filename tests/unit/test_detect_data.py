@@ -11,9 +11,9 @@ import pytest
 from mctrack import boxes
 from mctrack.config import DetectConfig
 from mctrack.detect import Detector
-from mctrack.detect.embedded import EmbeddedDetector
 from mctrack.detect.file import FileDetector
 from mctrack.detect.onnx import OnnxDetector
+from mctrack.detect.subtraction import BackgroundDetector
 from mctrack.types import Detections, Frame
 from mctrack.video.spec import CameraSpec
 
@@ -63,7 +63,7 @@ def recall_precision(detector: Detector, data: Path, count: int, step: int, scor
     hits = people = boxes_made = 0
     for frame in pets_frames(data, count, step):
         found = detector.detect([frame])[0]
-        if frame.index >= 60 or step > 1:  # the embedded detector has to get to know the place
+        if frame.index >= 60 or step > 1:  # background subtraction has to get to know the place
             good, made = score_one(found.take(found.score >= score), *truth[frame.index])
             hits, boxes_made, people = hits + good, boxes_made + made, people + int(truth[frame.index][1].sum())
     return hits / people, hits / boxes_made
@@ -88,8 +88,8 @@ def test_engines_agree(data_dir: Path) -> None:
     np.testing.assert_allclose(one.score, other.score, atol=1e-3)
 
 
-def test_embedded_on_pets(data_dir: Path) -> None:
-    recall, precision = recall_precision(EmbeddedDetector(DetectConfig(), [], "cpu"), data_dir, 220, 1, 0.5)
+def test_background_on_pets(data_dir: Path) -> None:
+    recall, precision = recall_precision(BackgroundDetector(DetectConfig(), [], "cpu"), data_dir, 220, 1, 0.5)
     assert recall > 0.8
     assert precision > 0.75  # people beyond the annotated area count as wrong here
 

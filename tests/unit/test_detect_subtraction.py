@@ -1,4 +1,4 @@
-"""The embedded detector on drawn scenes: who is where is known to the pixel."""
+"""Background subtraction on drawn scenes: who is where is known to the pixel."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from mctrack import boxes
 from mctrack.config import DetectConfig
-from mctrack.detect.embedded import EmbeddedDetector
 from mctrack.detect.heights import HeightModel
+from mctrack.detect.subtraction import BackgroundDetector
 from mctrack.types import Detections, Frame
 
 FPS = 10.0
@@ -78,15 +78,15 @@ def walk(scene: Scene, index: int, phase: float = 0.0) -> np.ndarray:
     return scene.person(x, foot, index)
 
 
-def run(detector: EmbeddedDetector, scene: Scene, pictures: Iterator[list[np.ndarray]], start: int = 0,
+def run(detector: BackgroundDetector, scene: Scene, pictures: Iterator[list[np.ndarray]], start: int = 0,
         **draw: Any) -> Iterator[tuple[list[np.ndarray], Detections]]:
     for i, people in enumerate(pictures, start):
         yield people, detector.detect([frame(i, scene.draw(people, **draw), size=scene.size)])[0]
 
 
-def make(**config: Any) -> EmbeddedDetector:
+def make(**config: Any) -> BackgroundDetector:
     options = config.pop("options", {})
-    return EmbeddedDetector(DetectConfig(**config), [], "auto", **options)
+    return BackgroundDetector(DetectConfig(**config), [], "auto", **options)
 
 
 def hits(people: list[np.ndarray], found: Detections, score: float = 0.5) -> tuple[int, int]:

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from mctrack.config import DetectConfig  # noqa: E402
 from mctrack.detect.onnx import OnnxDetector  # noqa: E402
+from mctrack.detect.training.clutter import clutter  # noqa: E402
 from mctrack.detect.training.compose import IGNORE, Bank, compose  # noqa: E402
 from mctrack.detect.training.export import export  # noqa: E402
 from mctrack.detect.training.loss import Truth, assign_cells, detection_loss, giou, pair_iou  # noqa: E402
@@ -55,6 +56,43 @@ def test_boxes_lie_inside_and_hide_behind_one_another(bank: Bank) -> None:
     assert visible.max() <= 1
     assert (visible < 0.9).mean() > 0.1
     assert any(len(s.xyxy) == 0 for s in seen)
+
+
+def test_scenes_are_cut_with_their_people(bank: Bank, tmp_path: Path) -> None:
+    """A scene of one flat colour with one white person: where it is white, there is the box."""
+    for name in ("people", "backgrounds"):
+        (tmp_path / name).symlink_to(bank.root / name)
+    (tmp_path / "scenes").mkdir()
+    frame = np.full((240, 320, 3), 40, np.uint8)
+    frame[60:180, 140:180] = 255
+    cv2.imwrite(str(tmp_path / "scenes" / "a.jpg"), frame)
+    (tmp_path / "scenes" / "a.txt").write_text("140 60 180 180 0.8\n5 5 9 15 0.01\n")
+    mixed, found = Bank(tmp_path), 0
+    for i in range(80):
+        sample = compose(mixed, 3, i, (128, 96))
+        light = sample.image.min(2) > 1.6 * np.median(sample.image)
+        if len(sample.xyxy) != 1 or (sample.image.std(0).mean() > 60):
+            continue
+        y, x = np.nonzero(light)
+        box = sample.xyxy[0]
+        if len(y) and abs(box - [x.min(), y.min(), x.max() + 1, y.max() + 1]).max() <= 4:
+            found += 1
+            assert sample.visible[0] <= 0.8
+    assert found >= 8
+    (tmp_path / "scenes" / "a.txt").write_text("140 60 180\n")
+    with pytest.raises(ConfigError, match=r"a\.txt: expected a line 'left top right bottom visibility'"):
+        Bank(tmp_path).scene(0)
+
+
+def test_clutter_draws_every_kind_and_stays_inside() -> None:
+    rng = np.random.default_rng(0)
+    person = rng.integers(0, 255, (80, 30, 4)).astype(np.uint8)
+    changed = 0
+    for _ in range(200):
+        canvas = np.full((60, 80, 3), 128, np.uint8)
+        clutter(canvas, rng, lambda: person)
+        changed += bool((canvas != 128).any())
+    assert changed > 150
 
 
 def test_a_folder_that_is_no_bank(tmp_path: Path) -> None:

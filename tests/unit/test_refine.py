@@ -218,7 +218,8 @@ def test_a_run_is_refined_beside_itself(tmp_path: Path) -> None:
     film.mkdir()
     walk_past(film, "a", frames=40, fps=10, walkers=2)
     run(load_config(RunConfig, overrides={
-        "cams": [str(film / "a.mp4")], "detect.name": "background", "output.dir": str(out), "output.video": False,
+        "cams": [str(film / "a.mp4")], "detect.name": "background", "reid.name": "histogram", "output.dir": str(out),
+        "output.video": False,
     }), say=lambda _: None)  # fmt: skip
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file() and "run.db" not in p.name}
     said: list[str] = []

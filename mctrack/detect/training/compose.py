@@ -1,7 +1,8 @@
-"""Training pictures put together from cut-out people and empty backgrounds, with exact boxes.
+"""Training pictures put together from cut-out people and empty backgrounds, or cut from whole scenes; exact boxes.
 
-A bank is a folder: ``people/*.png`` (BGRA, cut to the person, feet at the lower edge) and ``backgrounds/*.jpg``.
-Every picture is a function of (seed, number): perspective, crowd, light and camera are drawn anew each time.
+A bank is a folder: ``people/*.png`` (BGRA, cut to the person, feet at the lower edge), ``backgrounds/*.jpg`` and, where
+there are any, ``scenes/*.jpg`` with a ``.txt`` each (a line ``left top right bottom visibility`` per person). Every
+picture is a function of (seed, number): perspective, crowd, light and camera are drawn anew each time.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mctrack.detect.training.clutter import clutter
 from mctrack.errors import ConfigError
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-SIZES = ((384, 288), (448, 320), (512, 384), (512, 288), (416, 416))
-"""(width, height) of the pictures of a batch, in turn."""
+SIZES = ((320, 256), (256, 352), (384, 224), (288, 288), (352, 288), (448, 320))
+"""(width, height) of the pictures of a batch, in turn. Small ones: what a step costs goes by pixels, what it teaches by
+people."""
+SCENES = 0.35
+"""Share of the pictures that are cut from scenes, where the bank has any."""
 ASK, IGNORE = 0.3, 0.05
 """Visible shares from which a person is asked for; between the two it is ignored, below it is background."""
 
@@ -44,17 +49,36 @@ class Bank:
         self.root = Path(root)
         self.people = sorted((self.root / "people").glob("*.png"))
         self.backgrounds = sorted((self.root / "backgrounds").glob("*.jpg"))
+        self.scenes = sorted((self.root / "scenes").glob("*.jpg"))
+        self._kept: dict[Path, Picture] = {}
         if not self.people or not self.backgrounds:
             raise ConfigError(f"{self.root}: expected people/*.png and backgrounds/*.jpg; write them with 'mctrack "
                               "synth cutouts --out DIR'")  # fmt: skip
 
     def person(self, index: int) -> Picture:
         """(h, w, 4) BGRA."""
-        return _read(self.people[index], cv2.IMREAD_UNCHANGED, 4)
+        return self._keep(self.people[index], cv2.IMREAD_UNCHANGED, 4)
 
     def background(self, index: int) -> Picture:
         """(h, w, 3) BGR."""
-        return _read(self.backgrounds[index], cv2.IMREAD_COLOR, 3)
+        return self._keep(self.backgrounds[index], cv2.IMREAD_COLOR, 3)
+
+    def scene(self, index: int) -> tuple[Picture, Floats]:
+        """(h, w, 3) BGR, and (k, 5) its people: ``xyxy`` in pixels and the visible share."""
+        path = self.scenes[index].with_suffix(".txt")
+        try:
+            rows = [[float(v) for v in line.split()] for line in path.read_text(encoding="utf-8").splitlines()]
+            people = np.array(rows, np.float32).reshape(-1, 5)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path}: expected a line 'left top right bottom visibility' per person") from error
+        return _read(self.scenes[index], cv2.IMREAD_COLOR, 3), people
+
+    def _keep(self, path: Path, mode: int, channels: int) -> Picture:
+        """Read once: decoding costs more than all the rest of a picture."""
+        found = self._kept.get(path)
+        if found is None:
+            found = self._kept[path] = _read(path, mode, channels)
+        return found
 
 
 def _read(path: Path, mode: int, channels: int) -> Picture:
@@ -67,6 +91,8 @@ def _read(path: Path, mode: int, channels: int) -> Picture:
 def compose(bank: Bank, seed: int, number: int, size: tuple[int, int]) -> Sample:
     """One picture of (width, height) pixels; the same for the same seed, number and size."""
     rng = np.random.default_rng((seed, number))
+    if bank.scenes and rng.random() < SCENES:
+        return _develop(*_cut(bank, rng, size), rng)
     width, height = size
     canvas = _backdrop(bank, rng, size)
     owner = np.full((height, width), -1, np.int16)
@@ -84,14 +110,38 @@ def compose(bank: Bank, seed: int, number: int, size: tuple[int, int]) -> Sample
     count = np.bincount(owner[owner >= 0], minlength=len(boxes)).astype(np.float32)
     visible = count / np.maximum(np.array(totals, np.float32), 1)
     xyxy = np.array(boxes, np.float32).reshape(-1, 4)
-    xyxy = np.clip(xyxy, 0, np.array([width, height, width, height], np.float32))
-    image = _film(canvas, rng)
+    inside = np.clip(xyxy, 0, np.array([width, height, width, height], np.float32))
+    return _develop(canvas, np.asarray(inside, np.float32), np.asarray(visible, np.float32), rng)
+
+
+def _develop(canvas: Picture, xyxy: Floats, visible: Floats, rng: np.random.Generator) -> Sample:
+    """Film the picture, mirror every other one, and forget who cannot be seen."""
+    image, width = _film(canvas, rng), canvas.shape[1]
     if rng.random() < 0.5:
         image = np.ascontiguousarray(image[:, ::-1])
         xyxy = np.stack([width - xyxy[:, 2], xyxy[:, 1], width - xyxy[:, 0], xyxy[:, 3]], 1)
     keep = visible >= IGNORE
-    xyxy = np.asarray(xyxy, np.float32)
-    return Sample(image, xyxy[keep], np.asarray(visible[keep], np.float32))
+    return Sample(image, np.asarray(xyxy[keep], np.float32), np.asarray(visible[keep], np.float32))
+
+
+def _cut(bank: Bank, rng: np.random.Generator, size: tuple[int, int]) -> tuple[Picture, Floats, Floats]:
+    """A part of a scene's frame at some scale: picture, ``xyxy`` and visible shares."""
+    frame, people = bank.scene(int(rng.integers(len(bank.scenes))))
+    h, w = frame.shape[:2]
+    biggest = min(w / size[0], h / size[1])
+    scale = biggest * rng.uniform(0.45, 1.0)  # pixels of the frame per pixel of the picture
+    x, y = rng.uniform(0, w - scale * size[0]), rng.uniform(0, h - scale * size[1])
+    view = np.array([[1 / scale, 0, -x / scale], [0, 1 / scale, -y / scale]])
+    part = cv2.warpAffine(frame, view, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    xyxy = (people[:, :4] - np.array([x, y, x, y], np.float32)) / np.float32(scale)
+    clipped = np.clip(xyxy, 0, np.array([*size, *size], np.float32))
+    share = _areas(clipped) / np.maximum(_areas(xyxy), 1e-6)
+    tint = rng.normal(1.0, 0.06, 3) * rng.uniform(0.75, 1.2)
+    return np.clip(part * tint, 0, 255).astype(np.uint8), clipped, np.asarray(people[:, 4] * share, np.float32)
+
+
+def _areas(xyxy: Floats) -> Floats:
+    return np.asarray((xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1]), np.float32)
 
 
 # ---------------------------------------------------------------------------------------- the place
@@ -109,24 +159,9 @@ def _backdrop(bank: Bank, rng: np.random.Generator, size: tuple[int, int]) -> Pi
     part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if cut_w > size[0] else cv2.INTER_LINEAR)
     tint = rng.normal(1.0, 0.08, 3) * rng.uniform(0.7, 1.2)
     canvas = np.clip(part * tint.astype(np.float32), 0, 255).astype(np.uint8)
-    for _ in range(rng.poisson(2)):  # posts, bins, signs: upright things that are not people
-        _furniture(canvas, rng)
+    for _ in range(rng.poisson(4)):
+        clutter(canvas, rng, lambda: bank.person(int(rng.integers(len(bank.people)))))
     return canvas
-
-
-def _furniture(canvas: Picture, rng: np.random.Generator) -> None:
-    h, w = canvas.shape[:2]
-    tall = h * rng.uniform(0.05, 0.6)
-    wide = tall * rng.uniform(0.05, 0.8)
-    x, y = rng.uniform(-wide / 2, w), rng.uniform(0, h)
-    colour = rng.uniform(0, 255, 3)
-    x0, y0, x1, y1 = (max(int(v), 0) for v in (x, y - tall, x + wide, y))
-    region = canvas[y0:y1, x0:x1]
-    if not region.size:
-        return
-    shade = np.linspace(rng.uniform(0.6, 1), rng.uniform(0.6, 1), region.shape[1])[None, :, None]
-    texture = rng.normal(1, rng.uniform(0, 0.08), region.shape[:2])[..., None]
-    region[:] = np.clip(colour * shade * texture, 0, 255).astype(np.uint8)
 
 
 def _perspective(rng: np.random.Generator, height: int) -> tuple[float, float]:
@@ -139,7 +174,7 @@ def _perspective(rng: np.random.Generator, height: int) -> tuple[float, float]:
 def _places(rng: np.random.Generator, size: tuple[int, int], horizon: float, slope: float) -> list[tuple[float, float]]:
     """Where feet stand (x, y), far ones first; in groups more often than chance would have it."""
     width, height = size
-    count = int(rng.choice([0, 1, 2, 3, 5, 8, 12, 18], p=[0.06, 0.1, 0.14, 0.2, 0.2, 0.16, 0.09, 0.05]))
+    count = int(rng.choice([0, 1, 2, 3, 5, 8, 12, 18], p=[0.05, 0.07, 0.10, 0.16, 0.20, 0.20, 0.13, 0.09]))
     # below this row people are too small to be asked for; above the lower edge, or with their feet cut off
     low = max(horizon + 20.0 / slope, 0.0)
     high = height * rng.uniform(1.0, 1.35)
@@ -219,7 +254,7 @@ def _occlude(canvas: Picture, owner: NDArray[np.int16], box: list[float], rng: n
 
 def _film(canvas: Picture, rng: np.random.Generator) -> Picture:
     """What a camera makes of it: resolution, blur, exposure, colour, noise, compression."""
-    image: Any = canvas.astype(np.float32)
+    image: Any = canvas
     h, w = image.shape[:2]
     if rng.random() < 0.3:
         scale = rng.uniform(0.45, 0.95)
@@ -228,11 +263,12 @@ def _film(canvas: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, 1.3)))
     gain = rng.normal(1.0, 0.07, 3) * rng.uniform(0.7, 1.3)
-    image = 255 * np.clip(image * gain.astype(np.float32) / 255, 0, 1) ** float(rng.uniform(0.7, 1.4))
+    levels = np.clip(np.arange(256)[:, None] * gain / 255, 0, 1) ** rng.uniform(0.7, 1.4)
+    image = cv2.LUT(image, np.round(255 * levels).astype(np.uint8)[None])
     if rng.random() < 0.12:
-        image = np.repeat(image.mean(2, keepdims=True), 3, 2)
-    image += rng.normal(0, 1, image.shape).astype(np.float32) * float(rng.uniform(0, 7))
-    out = np.clip(image, 0, 255).astype(np.uint8)
+        image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, 7))
+    out = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:
         quality = int(rng.uniform(25, 90))
         out = np.asarray(cv2.imdecode(cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], 1), np.uint8)
