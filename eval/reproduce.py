@@ -102,6 +102,12 @@ def cases(data: Path, out: Path) -> list[Case]:
         Case("clips", "sample clips, nothing fetched (default detector and embedder)", (
             f"mctrack run --cams videos/cam*.mp4 --no-video --out {o}/clips",
             f"mctrack eval --benchmark folder --root videos --results {o}/clips"), (), CAMERAS),
+        Case("clips-refined", "the same run after its second pass", (
+            f"mctrack refine {o}/clips",
+            f"mctrack eval --benchmark folder --root videos --results {o}/clips/refined"), (), CAMERAS),
+        Case("clips-calib", "sample clips with their calibration, nothing fetched", (
+            f"mctrack run --cams videos/cam*.mp4 --calib videos/calibration.json --no-video --out {o}/clips-calib",
+            f"mctrack eval --benchmark folder --root videos --results {o}/clips-calib"), (), CAMERAS),
         Case("clips-perfect", "sample clips, perfect boxes (what identities alone cost)", (
             f"mctrack run --cams videos/cam*.mp4 --detector file --weights videos/gt --no-video --out {o}/perfect",
             f"mctrack eval --benchmark folder --root videos --results {o}/perfect"), (), CAMERAS),
