@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mctrack.synth.truth import GROUND_HZ, IGNORE_BELOW, CameraTruth
+from mctrack.synth.truth import IGNORE_BELOW, CameraTruth, ground_hz
 
 if TYPE_CHECKING:
     from mctrack.synth.world import World
@@ -59,7 +59,8 @@ def readme(world: World, truths: list[CameraTruth], gaps: list[dict[str, Any]], 
         if plain
         else "time stamps are those of the camera's own clock (`clock` in calibration.json), lost frames are missing"
     )
-    layout = _LAYOUT.format(hz=GROUND_HZ, ignore=IGNORE_BELOW, stamps=stamps, times="" if plain else _TIMES)
+    layout = _LAYOUT.format(hz=f"{ground_hz(truths):g}", ignore=IGNORE_BELOW, stamps=stamps,
+                            times="" if plain else _TIMES)  # fmt: skip
     made = f"Made by\n\n    {command}\n\n" if command else ""
     return (
         f"# Generated clips with exact ground truth\n\n{len(world.people)} people, {world.seconds:g} s, {cameras}.\n\n"

@@ -21,7 +21,6 @@ from mctrack.synth.view import Seen
 
 IGNORE_BELOW = 0.1
 """Boxes of people less visible than this are written with confidence 0: neither hit nor miss."""
-GROUND_HZ = 15
 AWAY_S = 1.0
 """Out of every picture for longer than this is an absence."""
 
@@ -73,17 +72,23 @@ def write_times(path: Path, shots: Shots) -> None:
     path.write_text("frame,stamp_s,time_s\n" + "".join(lines), encoding="utf-8")
 
 
+def ground_hz(truths: Sequence[CameraTruth]) -> float:
+    """How often the floor's truth is written: as often as the fastest camera looks."""
+    return max(t.camera.fps for t in truths)
+
+
 def write_ground(
     path: Path, moves: Trajectories, seconds: float, areas: Sequence[Area], truths: Sequence[CameraTruth]
 ) -> None:
-    """``time_s,id,x_m,y_m,counts`` of everyone in an area or behind its doors, 15 times a second.
+    """``time_s,id,x_m,y_m,counts`` of everyone in an area or behind its doors, at the fastest camera's rate.
 
     ``counts`` is 0 where nobody could know of them: behind a door, and in no picture.
     """
     lines = ["time_s,id,x_m,y_m,counts\n"]
-    for k in range(round(seconds * GROUND_HZ)):
-        time_s = k / GROUND_HZ
-        seen = set().union(*(_in_sight(t, time_s) for t in truths))
+    hz = ground_hz(truths)
+    for k in range(round(seconds * hz)):
+        time_s = k / hz
+        seen = set().union(*(_in_sight(t, time_s, hz) for t in truths))
         for person in range(moves.xy.shape[1]):
             there = moves.pose(person, time_s)
             if there is not None:
@@ -97,11 +102,11 @@ def _inside(area: Area, x_m: float, y_m: float) -> bool:
     return all(0 <= v - low <= size for v, low, size in zip((x_m, y_m), area.origin, area.size, strict=True))
 
 
-def _in_sight(truth: CameraTruth, time_s: float) -> set[int]:
+def _in_sight(truth: CameraTruth, time_s: float, hz: float) -> set[int]:
     """Who counts in a camera's picture at that moment, by its nearest frame."""
     times = truth.shots.time_s
     k = int(np.abs(times - time_s).argmin())
-    if abs(times[k] - time_s) > 0.5 / min(truth.camera.fps, GROUND_HZ) + 1e-6:
+    if abs(times[k] - time_s) > 0.5 / min(truth.camera.fps, hz) + 1e-6:
         return set()
     return {s.person for s in truth.frames[k] if s.visibility >= IGNORE_BELOW}
 

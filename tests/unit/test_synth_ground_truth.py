@@ -27,7 +27,9 @@ def test_whoever_is_inside_or_seen_counts_and_nobody_behind_a_wall_does(tmp_path
     seen = [[SimpleNamespace(person=2, visibility=v)] for v in (0.05, 0.4, 0.0)]  # 5 Hz: each frame is near 3 moments
     truth: Any = SimpleNamespace(shots=SimpleNamespace(time_s=np.arange(3) / 5), camera=SimpleNamespace(fps=5.0),
                                  frames=seen)  # fmt: skip
-    write_ground(tmp_path / "a.csv", Moves(), 0.6, areas, [truth])  # type: ignore[arg-type]
+    quick: Any = SimpleNamespace(shots=SimpleNamespace(time_s=np.array([9.0])), camera=SimpleNamespace(fps=15.0),
+                                 frames=[[]])  # fmt: skip
+    write_ground(tmp_path / "a.csv", Moves(), 0.6, areas, [truth, quick])  # type: ignore[arg-type]
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     counts = {k: [int(r["counts"]) for r in rows if r["id"] == str(k + 1)] for k in range(4)}
     assert counts == {0: [1] * 9, 1: [0] * 9, 2: [0, 0, 1, 1, 1, 0, 0, 0, 0], 3: []}

@@ -18,7 +18,6 @@ from mctrack.synth.identity import sample_people
 from mctrack.synth.layout import solids
 from mctrack.synth.navigation import Grid
 from mctrack.synth.scene import Area, CameraConfig, Door, Item, SceneConfig, load_scene
-from mctrack.synth.truth import GROUND_HZ
 from mctrack.synth.view import View
 from mctrack.synth.world import World
 
@@ -59,7 +58,7 @@ def test_the_shipped_clips_can_be_made_again() -> None:
     checked = 0
     for row in csv.DictReader((resource("videos") / "ground_truth_ground.csv").open()):
         if float(row["time_s"]) < 7.5:
-            there = moves.pose(int(row["id"]) - 1, round(float(row["time_s"]) * GROUND_HZ) / GROUND_HZ)
+            there = moves.pose(int(row["id"]) - 1, round(float(row["time_s"]) * 15) / 15)
             assert there is not None
             np.testing.assert_allclose([there[1].x_m, there[1].y_m], [float(row["x_m"]), float(row["y_m"])], atol=1e-4)
             checked += 1

@@ -91,7 +91,6 @@ def train(bank: Bank, out: Path, options: TrainOptions, device: str = "cpu", say
     if options.precision not in ("bfloat16", "float32"):
         raise ConfigError(f"precision '{options.precision}': expected bfloat16 or float32")
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_flush_denormal(True)  # gradients of the first epochs are full of them, and each costs a hundred others
     with torch.random.fork_rng(devices=[]):  # initial weights by the seed, nobody else's random numbers touched
         torch.default_generator.manual_seed(options.seed)
         fresh = PersonNet()
