@@ -93,7 +93,7 @@ def describe(card: Mapping[str, Any]) -> str:
 
 def _words(data: Any) -> str:
     if isinstance(data, dict):
-        data = data.get("names") or data.get("name") or list(data)
+        data = data.get("names") or data.get("name") or data.get("what") or list(data)
     words = ", ".join(map(str, data)) if isinstance(data, list) else str(data or "data unknown")
     return words if len(words) <= 80 else words[:79] + "…"
 

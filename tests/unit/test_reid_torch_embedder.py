@@ -79,6 +79,7 @@ def test_what_it_says_of_itself(weights, tiny_model, rng):  # noqa: F811
 @pytest.mark.parametrize(("card", "words"), [
     ({}, "net, training unknown"), ({"recipe": "r"}, "net, trained with r on data unknown"),
     ({"recipe": {"name": "r"}, "data": {"names": ["a", "b"], "images": 3}}, "net, trained with r on a, b"),
+    ({"recipe": "r", "data": {"what": "rendered people", "command": "c"}}, "net, trained with r on rendered people"),
     ({"data": {"name": "a"}}, "net, trained on a"), ({"data": "x" * 100}, f"net, trained on {'x' * 79}…"),
 ])
 def test_a_card_in_few_words(card, words):
