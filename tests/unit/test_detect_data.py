@@ -11,6 +11,7 @@ import pytest
 from mctrack import boxes
 from mctrack.config import DetectConfig
 from mctrack.detect import Detector
+from mctrack.detect.embedded import EmbeddedDetector
 from mctrack.detect.file import FileDetector
 from mctrack.detect.onnx import OnnxDetector
 from mctrack.detect.subtraction import BackgroundDetector
@@ -92,6 +93,13 @@ def test_background_on_pets(data_dir: Path) -> None:
     recall, precision = recall_precision(BackgroundDetector(DetectConfig(), [], "cpu"), data_dir, 220, 1, 0.5)
     assert recall > 0.8
     assert precision > 0.75  # people beyond the annotated area count as wrong here
+
+
+def test_embedded_on_pets(data_dir: Path) -> None:
+    """None of its training pictures was real."""
+    recall, precision = recall_precision(EmbeddedDetector(DetectConfig(), [], "cpu"), data_dir, 795, 40, 0.5)
+    assert recall > 0.88
+    assert precision > 0.88
 
 
 def test_public_detections(data_dir: Path) -> None:
