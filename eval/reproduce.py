@@ -78,6 +78,9 @@ def cases(data: Path, out: Path) -> list[Case]:
         Case("pets-reentry", "the same, one identity a person over all absences, default embedder", (
             f"mctrack run --cams {pets}/vtest.avi {yolox} --no-video --out {o}/reentry",
             score.format(gt="gt_reentry", run="reentry")), needs, goal="IDF1 ≥ 55"),
+        Case("pets-shipped", "PETS09-S2L1, one identity a person, nothing fetched (default detector and embedder)", (
+            f"mctrack run --cams {pets}/vtest.avi --detector embedded --no-video --out {o}/shipped",
+            score.format(gt="gt_reentry", run="shipped")), ("pets09_s2l1",)),
         Case("pets-halves", "PETS09-S2L1 as two cameras that share a fifth of the picture", (
             split.format(how="halves"),), needs, CAMERAS),
         Case("pets-gap", "PETS09-S2L1 as two cameras with a fifth unseen between them", (
