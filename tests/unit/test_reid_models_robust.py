@@ -18,6 +18,7 @@ from reid_models.deploy import deployable, rewritten  # noqa: E402
 from reid_models.deploy_trace import trace_stage  # noqa: E402
 from reid_models.errors import ReidError  # noqa: E402
 from reid_models.layers.attention import HardAttention, cut_regions  # noqa: E402
+from reid_models.layers.conv import depthwise  # noqa: E402
 from reid_models.layers.pooling import GeM  # noqa: E402
 from reid_models.layers.shuffle import ShuffleA, ShuffleB, channel_shuffle  # noqa: E402
 
@@ -253,3 +254,21 @@ def test_options_of_the_ablation() -> None:
         output = plain(torch.randn(1, 3, 160, 64, generator=seeded()))
     assert not math.isclose(output.features[0].norm().item(), 1, rel_tol=1e-3)
     assert output.pooled.shape == (1, 192 * 5)
+
+
+@pytest.mark.parametrize("hw", [(8, 6), (7, 5), (3, 2)])
+def test_a_thinned_depthwise_convolution_is_the_strided_one(hw):
+    """What training on a CPU computes in place of a stride: outputs and all gradients."""
+    layer = depthwise(4, stride=2).train()
+    torch.nn.init.normal_(layer.conv.weight, generator=seeded(2))
+    inputs = [torch.randn(3, 4, *hw, generator=seeded(3)).requires_grad_() for _ in range(2)]
+    inputs[1].data.copy_(inputs[0].data)
+    weight = layer.conv.weight.detach().clone().requires_grad_()
+    expected = F.batch_norm(F.conv2d(inputs[0], weight, stride=2, padding=1, groups=4), None, None, training=True)
+    got = layer(inputs[1])
+    assert torch.allclose(got, expected, atol=1e-5)
+    slope = torch.randn(got.shape, generator=seeded(4))
+    expected.backward(slope)
+    got.backward(slope)
+    assert torch.allclose(inputs[1].grad, inputs[0].grad, atol=1e-4)
+    assert torch.allclose(layer.conv.weight.grad, weight.grad, atol=1e-4)
