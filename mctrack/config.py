@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from mctrack.errors import ConfigError, redact, suggest
+
+REBIRTH_S = 30.0
+"""``track.rebirth_s`` of a tracker that is left to itself."""
 
 
 @dataclass
@@ -116,8 +119,9 @@ class TrackConfig:
     """Compensate the camera's own motion by sparse optical flow."""
     consensus_motion: bool = True
     """Compensate the camera's own motion where the tracks agree on it; needs no pictures."""
-    rebirth_s: float = 30.0
-    """A confirmed track that left may come back by appearance for this long; 0: never."""
+    rebirth_s: float | None = None
+    """A confirmed track that left may come back by appearance for this long; 0: never. Default: 30, but 0 where the
+    associator looks back (``associate.hindsight_s``), which judges returns with more at hand."""
     rebirth_probability: float = 0.7
     """Smallest calibrated probability of being the same person for that."""
     rebirth_margin: float = 0.05
@@ -156,6 +160,8 @@ class AssociateConfig:
     merge_margin: float = 1.5
     merge_s: float = 1.0
     """Merging is considered this often."""
+    hindsight_s: float = 5.0
+    """The names given within the last minute are reconsidered this often, all at once; 0: never. Not with ``calib``."""
     max_identities: int = 2000
     """Identities kept in the gallery; the longest unseen are closed first."""
     transitions: dict[str, list[float]] = field(default_factory=dict)
@@ -202,6 +208,13 @@ class RunConfig:
 
 
 C = TypeVar("C")
+
+
+def tracker_config(config: RunConfig) -> TrackConfig:
+    """The trackers' settings in a run, with the default filled in that depends on the associator."""
+    looks_back = config.associate.hindsight_s > 0 and config.reid.name != "none"
+    default_s = 0.0 if looks_back else REBIRTH_S
+    return replace(config.track, rebirth_s=default_s if config.track.rebirth_s is None else config.track.rebirth_s)
 
 
 def load_config(cls: type[C], files: Sequence[str | Path] = (), overrides: Mapping[str, Any] | None = None,

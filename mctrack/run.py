@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from mctrack.config import RunConfig, to_yaml
+from mctrack.config import RunConfig, to_yaml, tracker_config
 from mctrack.errors import ConfigError, MctrackError, SourceError, redact
 from mctrack.folder import CONFIG_FILE, RUN_FILE, STORE_FILE, begun, choose_folder
 from mctrack.meter import Meter, MeteredSource, overhead
@@ -257,7 +257,7 @@ class _Run:
         probability = None if embedder is None else embedder.embedder.calibration.probability
         make = resolve("associator", self.config.associate.name, ASSOCIATORS)
         track = resolve("tracker", self.config.track.method, TRACKERS)
-        trackers = {n: track(self.config.track, probability) for n in names}
+        trackers = {n: track(tracker_config(self.config), probability) for n in names}
         motion = {n: CameraMotion() for n in names} if self.config.track.camera_motion else {}
         associator = make(self.config.associate, names, probability)
         return Stages(detector, embedder, trackers, associator, motion, meter=self.meter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mctrack.associate.gallery import Gallery
 from mctrack.associate.looks import Looks
 from mctrack.associate.tracklets import TrackletTable
-from mctrack.associate.whereabouts import Members
+from mctrack.associate.whereabouts import Members, collide
 from mctrack.types import IntArray, State
 
 MET_FRAMES = 3
@@ -160,6 +160,21 @@ class IdentityBook:
         self._grouped = None
         self._changed.discard(gone)
         self._changed.add(keep)
+
+    def tidy(self, ids: Collection[int]) -> None:
+        """After tracklets were moved: identities without any are closed, and who met whom is seen anew for the rest."""
+        for g in sorted(ids):
+            if not self._members[g]:
+                self._close(g)
+        self._grouped = None
+        everybody, opened = self.grouped(), self.open_ids()
+        for g in sorted(set(ids) & set(opened)):
+            slot = self.gallery.slot[g]
+            self._met[slot] = self._met[:, slot] = 0
+            meets = collide(self.table, np.array(self._members[g])[:, None], everybody.rows).any(axis=0)
+            others = [opened[k] for k in np.unique(everybody.owner[meets]).tolist() if opened[k] != g]
+            slots = [self.gallery.slot[h] for h in others]
+            self._met[slot, slots] = self._met[slots, slot] = MET_FRAMES
 
     def take_changed(self) -> list[int]:
         """Identities whose looks changed since the last call, oldest first."""

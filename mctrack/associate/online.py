@@ -12,6 +12,7 @@ from mctrack import boxes
 from mctrack.associate import CameraView
 from mctrack.associate.calibration import SceneCalibration
 from mctrack.associate.doors import Entrances
+from mctrack.associate.hindsight import look_back
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.lessons import learn
 from mctrack.associate.looks import Prototypes, looks_distance
@@ -69,7 +70,7 @@ class OnlineAssociator:
         self.together = Together(self.book, self.scene, self._unite)
         if self._scorer is not None:
             self._scorer.impossible = self.together.impossible
-        self._next_merge_s = self._next_prune_s = -np.inf
+        self._next_merge_s = self._next_prune_s = self._looked_back_s = -np.inf
         self._next_met_s: dict[str, float] = {}
         self._twice: dict[str, dict[int, tuple[float, float]]] = {}
         self._links: list[Link] = []
@@ -90,6 +91,9 @@ class OnlineAssociator:
             learn(self.book, self.scene, self.transitions, time_s)
             self._reconsider(time_s)
             self._merge(time_s)
+        if 0 < self.config.hindsight_s <= time_s - self._looked_back_s:
+            self._looked_back_s = time_s
+            self._look_back(time_s)
         if time_s >= self._next_prune_s:
             self._next_prune_s = time_s + PRUNE_S
             self.book.prune(time_s)
@@ -101,6 +105,8 @@ class OnlineAssociator:
         waiting = self.book.waiting()
         if waiting:
             self._name(float(self.book.table.last_s[waiting].max()), waiting, final=True)
+        if self.config.hindsight_s > 0:
+            self._look_back(float(self.book.table.last_s.max(initial=0.0)))
         return tuple(self._links)
 
     def global_ids(self, camera: str, track_id: IntArray) -> IntArray:
@@ -317,6 +323,28 @@ class OnlineAssociator:
         camera, track_id = table.cameras[table.camera[first]], int(table.track_id[first])
         self._links.append(Link(time_s, camera, track_id, keep, "merge", gone, gates=gates))
 
+    def _look_back(self, time_s: float) -> None:
+        """Change the names that everything remembered speaks against (:mod:`mctrack.associate.hindsight`)."""
+        if self.scene is None or self.together.active:
+            return
+        found = look_back(self.book, self.scene, self.transitions)
+        for keep, gone in found.merges:
+            self._unite(time_s, keep, gone, {"hindsight": True})
+        table, fresh, touched = self.book.table, {}, set()
+        for move in found.moves:
+            if move.fresh is not None and move.fresh not in fresh:
+                fresh[move.fresh] = self.book.create()
+            g = move.global_id if move.fresh is None else fresh[move.fresh]
+            old = int(table.global_id[move.row])
+            self.book.assign(move.row, g)
+            touched |= {old, g}
+            odds = float(self.scene.log_odds(np.array(move.distance)))
+            self._links.append(
+                Link(time_s, table.cameras[table.camera[move.row]], int(table.track_id[move.row]), g, "unlink", old,
+                     move.distance, move.rival, sigmoid(odds), {"hindsight": True})
+            )  # fmt: skip
+        self.book.tidy(touched)
+
     # ------------------------------------------------------------------ state
 
     def state(self) -> State:
@@ -324,7 +352,8 @@ class OnlineAssociator:
         return {
             "book": self.book.state(), "transitions": self.transitions.state(),
             "scene": None if self.scene is None else self.scene.state(),
-            "next_met_s": dict(self._next_met_s), "next_s": [self._next_merge_s, self._next_prune_s],
+            "next_met_s": dict(self._next_met_s), 
+            "next_s": [self._next_merge_s, self._next_prune_s, self._looked_back_s],
             "together": self.together.state(),
             "twice": [[camera, [[g, *times] for g, times in row.items()]] for camera, row in self._twice.items()],
         }
@@ -337,7 +366,7 @@ class OnlineAssociator:
             self.scene.restore(state["scene"])
         self._next_met_s = dict(state["next_met_s"])
         self._twice = {camera: {g: (first_s, last_s) for g, first_s, last_s in row} for camera, row in state["twice"]}
-        self._next_merge_s, self._next_prune_s = state["next_s"]
+        self._next_merge_s, self._next_prune_s, self._looked_back_s = state["next_s"]
         self.together.restore(state["together"])
 
 

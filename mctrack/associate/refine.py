@@ -262,6 +262,14 @@ def refine(pieces: Pieces, scene: SceneCalibration, options: RefineOptions | Non
         transitions: times between cameras, given, and learned here from a first round. ``cameras``: their names.
         floor: where the pieces stood.
     """
+    label = regroup(pieces, scene, options, transitions, cameras, floor)
+    return rename(pieces, label)
+
+
+def regroup(pieces: Pieces, scene: SceneCalibration, options: RefineOptions | None = None,
+            transitions: Transitions | None = None, cameras: Sequence[str] = (),
+            floor: FloorEvidence | None = None) -> IntArray:  # fmt: skip
+    """(n,) group of each piece, numbered from 0; arguments as :func:`refine`."""
     options = options or RefineOptions()
     if not len(pieces):
         return np.zeros(0, np.int64)
@@ -273,17 +281,23 @@ def refine(pieces: Pieces, scene: SceneCalibration, options: RefineOptions | Non
         e = replace(e, way=ways(pieces, transitions, cameras)[0])
     if apart.any() or e.way.any():
         label = best_groups(replace(e, place=e.place - options.apart_odds * apart), pieces.name, options)
-    return rename(pieces, label)
+    return label
 
 
-def rename(pieces: Pieces, label: IntArray) -> IntArray:
-    """(n,) identities for the groups: as few people as possible change their number."""
+def rename(pieces: Pieces, label: IntArray, extra_s: Array | float = 0.0) -> IntArray:
+    """(n,) identities for the groups: as few people as possible change their number.
+
+    Args:
+        pieces: n of them.
+        label: (n,) group of each.
+        extra_s: (n,) seconds by which pieces weigh more than by their own length.
+    """
     groups = np.unique(label)
     names = np.unique(pieces.name[pieces.name >= 0])
     seconds = np.zeros((len(groups), len(names)))
     rows = np.flatnonzero(pieces.name >= 0)
-    duration = pieces.end_s - pieces.begin_s + 1e-3
     place = np.searchsorted(groups, label[rows]), np.searchsorted(names, pieces.name[rows])
+    duration = pieces.end_s - pieces.begin_s + 1e-3 + extra_s
     np.add.at(seconds, place, duration[rows])
     out = np.full(len(groups), -1, np.int64)
     i, j = linear_sum_assignment(-seconds)

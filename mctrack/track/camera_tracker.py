@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctrack import boxes
-from mctrack.config import TrackConfig
+from mctrack.config import REBIRTH_S, TrackConfig
 from mctrack.errors import ConfigError
 from mctrack.registry import resolve
 from mctrack.track.assign import assign
@@ -73,6 +73,7 @@ class CameraTracker:
         noise = MotionNoise(**self.config.noise)
         self.motion: MotionModel = resolve("motion model", self.config.motion, MOTION_MODELS)(noise)
         self.rebirth = Rebirth(self.config, probability or generic_probability)
+        self.rebirth_s = REBIRTH_S if self.config.rebirth_s is None else self.config.rebirth_s
         self.active = TrackTable.empty(*self.motion.empty())
         self.dormant = TrackTable.empty(*self.motion.empty())
         self.time_s: float | None = None
@@ -299,10 +300,10 @@ class CameraTracker:
         if gone.any():
             leaving = t.take(gone & (t.state == LOST))
             self.active = t.take(~gone)
-            if c.rebirth_s > 0 and leaving.embedding.shape[1]:
+            if self.rebirth_s > 0 and leaving.embedding.shape[1]:
                 self.dormant = self.dormant.join(leaving)
         if len(self.dormant):
-            fresh = self.time_s - self.dormant.seen_s <= c.rebirth_s + ROUNDING_S
+            fresh = self.time_s - self.dormant.seen_s <= self.rebirth_s + ROUNDING_S
             fresh[: max(len(fresh) - c.max_dormant, 0)] = False
             if not fresh.all():
                 self.dormant = self.dormant.take(fresh)
