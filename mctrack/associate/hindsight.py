@@ -7,6 +7,7 @@ remembered: which grouping of all these tracklets fits best? Names that speak ag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from mctrack import boxes
 from mctrack.associate.calibration import SceneCalibration
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.looks import FINISHED, unit
+from mctrack.associate.paths import FloorEvidence
 from mctrack.associate.refine import Pieces, RefineOptions, regroup, rename
 from mctrack.associate.transitions import Transitions
 from mctrack.types import IntArray
@@ -26,7 +28,7 @@ FULL = 8.0
 LIMIT = 300
 """Tracklets considered, those seen last."""
 ESTABLISHED_S = 1e6
-"""Tracklets whose looks have become their identity's keep its number before all others, as if they had been this long."""
+"""Tracklets whose looks have become their identity's keep its number before all others, as if they had been so long."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,23 @@ class Hindsight:
     moves: tuple[Move, ...] = ()
 
 
-def look_back(book: IdentityBook, scene: SceneCalibration, transitions: Transitions) -> Hindsight:
+def look_back(book: IdentityBook, scene: SceneCalibration, transitions: Transitions,
+              evidence: Callable[[IntArray], FloorEvidence | None]) -> Hindsight:  # fmt: skip
     """Group the remembered tracklets anew, and say how the names should change for it.
 
     Args:
         book: all tracklets and identities; nothing is changed.
         scene: what a distance of looks means here.
         transitions: times between cameras.
+        evidence: what the floor says about tracklets (their rows), None where it says nothing.
     """
     rows = _remembered(book)
     if len(rows) < 2:
         return Hindsight()
     pieces, finished = _as_pieces(book, rows)
-    label = regroup(pieces, scene, RefineOptions(), deepcopy(transitions), book.table.cameras)
-    names = rename(pieces, label, ESTABLISHED_S * finished)
+    label = regroup(pieces, scene, RefineOptions(), deepcopy(transitions), book.table.cameras, evidence(rows))
+    label = _stays_whole(label, book.table.stay[rows], book.table.samples[rows])
+    names = rename(pieces, label, np.where(finished, ESTABLISHED_S, 0.0))
     merges = _merges(pieces.name, names, finished)
     now, names = _after(pieces.name, merges), _after(names, merges)
     known = int(pieces.name.max())
@@ -78,13 +83,14 @@ def look_back(book: IdentityBook, scene: SceneCalibration, transitions: Transiti
 
 
 def _remembered(book: IdentityBook) -> IntArray:
-    """(n,) rows of the named tracklets seen last whose identities have looks, in order of arrival."""
-    table, prototypes = book.table, book.gallery.prototypes
+    """(n,) rows of the named tracklets seen last of which looks are known, in order of arrival."""
+    table = book.table
+    book.gallery.refresh()
     rows = book.grouped().rows
-    rows = rows[[bool(len(prototypes[g])) for g in table.global_id[rows].tolist()]]
     rows = rows[np.lexsort((table.serial[rows], -table.last_s[rows]))][:LIMIT]
-    rows = rows[[bool(len(table.looks[r])) or FINISHED in prototypes[g].source
-                 for r, g in zip(rows.tolist(), table.global_id[rows].tolist(), strict=True)]]  # fmt: skip
+    known = [bool(len(table.looks[row])) or FINISHED in book.gallery.prototypes[g].source
+             for row, g in zip(rows.tolist(), table.global_id[rows].tolist(), strict=True)]  # fmt: skip
+    rows = rows[known]
     return np.asarray(rows[np.argsort(table.serial[rows])])
 
 
@@ -108,6 +114,15 @@ def _as_pieces(book: IdentityBook, rows: IntArray) -> tuple[Pieces, NDArray[np.b
         boxes.xyxy_to_xcycwh(table.first_box[rows]), boxes.xyxy_to_xcycwh(table.last_box[rows]),
         np.stack(look), np.minimum(weight, FULL), table.global_id[rows],
     ), finished  # fmt: skip
+
+
+def _stays_whole(label: IntArray, stay: IntArray, samples: IntArray) -> IntArray:
+    """The groups, each stay on the floor whole in the one that most of its crops are in."""
+    out = label.copy()
+    for p in np.unique(stay[stay >= 0]).tolist():
+        mine = np.flatnonzero(stay == p)
+        out[mine] = np.bincount(label[mine], samples[mine] + 1e-3).argmax()
+    return out
 
 
 def _merges(before: IntArray, names: IntArray, finished: NDArray[np.bool_]) -> tuple[tuple[int, int], ...]:

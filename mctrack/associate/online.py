@@ -325,9 +325,9 @@ class OnlineAssociator:
 
     def _look_back(self, time_s: float) -> None:
         """Change the names that everything remembered speaks against (:mod:`mctrack.associate.hindsight`)."""
-        if self.scene is None or self.together.active:
+        if self.scene is None:
             return
-        found = look_back(self.book, self.scene, self.transitions)
+        found = look_back(self.book, self.scene, self.transitions, self.together.evidence)
         for keep, gone in found.merges:
             self._unite(time_s, keep, gone, {"hindsight": True})
         table, fresh, touched = self.book.table, {}, set()
@@ -344,6 +344,8 @@ class OnlineAssociator:
                      move.distance, move.rival, sigmoid(odds), {"hindsight": True})
             )  # fmt: skip
         self.book.tidy(touched)
+        if touched and self.together.active:
+            self.together.renamed_all()
 
     # ------------------------------------------------------------------ state
 

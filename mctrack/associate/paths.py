@@ -58,10 +58,15 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class FloorEvidence:
-    """For n pieces: ``odds`` (n, n) of having stood in one place at one time, ``forbidden`` (n, n) pairs."""
+    """For n pieces: ``odds`` (n, n) of having stood in one place at one time, ``forbidden`` (n, n) pairs.
+
+    ``same`` (n, n): pairs already known to be one person, though one camera may have seen both at once when an old box
+    lingered; None: no such.
+    """
 
     odds: Array
     forbidden: Mask
+    same: Mask | None = None
 
 
 def floor_evidence(camera: IntArray, paths: Sequence[Path]) -> FloorEvidence:

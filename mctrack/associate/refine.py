@@ -206,7 +206,7 @@ def gather(pieces: Pieces, scene: SceneCalibration, options: RefineOptions, tran
     forbidden = cannot_link(pieces, options.speed, options.lingers_s)
     place, way = np.zeros((n, n)), np.zeros((n, n))
     if floor is not None:
-        forbidden |= floor.forbidden
+        forbidden = floor.forbidden | (forbidden if floor.same is None else forbidden & ~floor.same)
         place += floor.odds
     if transitions is not None:
         way, too_soon = ways(pieces, transitions, cameras)

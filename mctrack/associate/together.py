@@ -16,6 +16,8 @@ from mctrack.associate.floor import COAST_S, CURRENT_S, Floor, Sightings
 from mctrack.associate.ground import Places
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.looks import unit
+from mctrack.associate.paths import FloorEvidence
+from mctrack.associate.stays import Stays, Visit
 from mctrack.associate.whereabouts import NEAR_BONUS, collide
 from mctrack.types import IntArray, Link, State, TrackState
 
@@ -29,8 +31,6 @@ APART_M, APART_S = 1.5, 1.0
 YOUNG_S = 1.0
 """A tracklet that changes its home before this was never at home there: it changes its name, too."""
 MAX_VISITS = 16
-Visit = tuple[float, float, float, float, float, float]
-"""When and where a stay on the floor began and ended: time, x, y, time, x, y."""
 LOOKS_LIMIT = 3.0
 """Looks say no more than this about where a track is at home."""
 
@@ -50,6 +50,7 @@ class Together:
     ) -> None:  # fmt: skip
         self._book, self._scene, self._merge = book, scene, merge
         self.floor = Floor(len(book.table.cameras))
+        self.stays = Stays()
         self.active = False
         self.entrances: Entrances | None = None
         self._who: dict[int, int] = {}
@@ -206,6 +207,8 @@ class Together:
     def _inherit(self, time_s: float) -> None:
         """Presences that became one share a name, if their identities can be one."""
         for gone, kept in self.floor.merged:
+            self._book.table.stay[self._book.table.stay == gone] = kept
+            self.stays.absorb(gone, kept)
             mine, theirs = self._who.get(kept), self._who.pop(gone, None)
             if mine is None and theirs is not None:
                 self._who[kept] = theirs
@@ -233,6 +236,7 @@ class Together:
         held = self._held()
         for p, keys in self.floor.members().items():
             rows = [row for row in (self._book.table.row(c, t) for c, t in keys) if row >= 0]
+            self._book.table.stay[rows] = p
             if p not in self._who:
                 rows = self._believed(time_s, rows, p)
                 ids = [g for g in self._book.table.global_id[rows].tolist() if self._book.is_open(g)]
@@ -321,6 +325,37 @@ class Together:
         if visits:
             self._visits[g], self._last[g] = visits, (*visits[-1][3:], 0.0)
 
+    # ------------------------------------------------------------------ hindsight
+
+    def evidence(self, rows: IntArray) -> FloorEvidence | None:
+        """What the floor says about n tracklets; None where no camera is calibrated."""
+        if not self.active:
+            return None
+        self.stays.prune(self.floor.time_s)
+        stay = self._book.table.stay[rows]
+        return self.stays.evidence(stay, lambda a, b: _walk((*a[3:], 0.25), b[0], np.array(b[1:3])), self.entrances)
+
+    def renamed_all(self) -> None:
+        """Tracklets were given other identities: presences and the memory of where everyone was follow them."""
+        table = self._book.table
+        whose: dict[int, int] = {}
+        for g in self._book.open_ids():
+            for row in self._book.members(g):
+                whose.setdefault(int(table.stay[row]), g)
+        self._who = {p: whose.get(p, g) for p, g in self._who.items() if self._book.is_open(whose.get(p, g))}
+        oldest = min((v[0] for v in self.stays.visit.values()), default=np.inf)
+        self._visits = {g: [v for v in visits if v[0] < oldest] for g, visits in self._visits.items()
+                        if self._book.is_open(g)}  # fmt: skip
+        for p, visit in self.stays.visit.items():
+            if p in whose:
+                self._visits.setdefault(whose[p], []).append(visit)
+        for g, visits in self._visits.items():
+            visits.sort()
+            del visits[:-MAX_VISITS]
+            if visits and (g not in self._last or visits[-1][3:] != self._last[g][:3]):
+                self._last[g] = (*visits[-1][3:], 0.0)
+        self._last = {g: v for g, v in self._last.items() if self._visits.get(g)}
+
     def _forget(self, g: int) -> None:
         self._who = {p: h for p, h in self._who.items() if h != g}
         self._last.pop(g, None)
@@ -335,6 +370,7 @@ class Together:
         for k, g in named:
             x, y = floor.mean[k, :2].tolist()
             self._last[g] = (time_s, x, y, float(np.trace(floor.cov[k, :2, :2])) / 2)
+            self.stays.note(int(floor.ids[k]), float(floor.born_s[k]), floor.start[k], time_s, floor.mean[k, :2])
             visits = self._visits.setdefault(g, [])
             if not visits or visits[-1][3] < floor.born_s[k]:
                 x0, y0 = floor.start[k].tolist()
@@ -350,6 +386,7 @@ class Together:
             xy = floor.mean[[k for k, _ in old], :2]
             far = np.linalg.norm(xy[:, None] - xy, axis=2) > APART_M
             self._book.saw_apart([g for _, g in old], far)
+            self.stays.note_apart(floor.ids[[k for k, _ in old]], far)
         self._last = {g: v for g, v in self._last.items() if self._book.is_open(g)}
         self._visits = {g: v for g, v in self._visits.items() if self._book.is_open(g)}
 
@@ -383,12 +420,13 @@ class Together:
         return {
             "floor": self.floor.state(), "active": self.active, "next_apart_s": self._next_apart_s,
             "who": [[p, g] for p, g in self._who.items()], "last": [[g, *v] for g, v in self._last.items()],
-            "visits": [[g, [list(visit) for visit in v]] for g, v in self._visits.items()],
+            "stays": self.stays.state(), "visits": [[g, [list(visit) for visit in v]] for g, v in self._visits.items()],
         }
 
     def restore(self, state: State) -> None:
         """Take up a saved state."""
         self.floor.restore(state["floor"])
+        self.stays.restore(state["stays"])
         self.active, self._next_apart_s = state["active"], state["next_apart_s"]
         self._who = {int(p): int(g) for p, g in state["who"]}
         self._last = {g: (t, x, y, v) for g, t, x, y, v in state["last"]}

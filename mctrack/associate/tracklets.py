@@ -14,7 +14,7 @@ from mctrack.types import FloatArray, IntArray, State
 _COLUMNS: dict[str, tuple[str, tuple[int, ...]]] = {
     "camera": ("i8", ()), "track_id": ("i8", ()), "serial": ("i8", ()), "global_id": ("i8", ()),
     "first_s": ("f8", ()), "last_s": ("f8", ()), "sampled_s": ("f8", ()), "samples": ("i8", ()),
-    "first_box": ("f8", (4,)), "last_box": ("f8", (4,)), "confirmed": ("?", ()),
+    "first_box": ("f8", (4,)), "last_box": ("f8", (4,)), "confirmed": ("?", ()), "stay": ("i8", ()),
 }  # fmt: skip
 
 
@@ -27,6 +27,7 @@ class TrackletTable:
         first_s, last_s: (n,) first and last time it was seen. first_box, last_box: (n, 4) ``xyxy`` there.
         confirmed: (n,) whether the tracker ever confirmed it.
         sampled_s, samples: (n,) time of the last crop taken and number of crops.
+        stay: (n,) the presence on the floor that it was last at home in, −1: none.
         looks: by row.
     """
 
@@ -41,6 +42,7 @@ class TrackletTable:
     confirmed: NDArray[np.bool_]
     sampled_s: FloatArray
     samples: IntArray
+    stay: IntArray
 
     def __init__(self, cameras: Sequence[str]) -> None:
         self.cameras = list(cameras)
@@ -95,7 +97,7 @@ class TrackletTable:
             self._grow()
         row = heapq.heappop(self._free)
         self.camera[row], self.track_id[row], self.serial[row] = camera, track_id, self._next_serial
-        self.global_id[row], self.confirmed[row] = -1, False
+        self.global_id[row], self.confirmed[row], self.stay[row] = -1, False, -1
         self.first_s[row], self.first_box[row] = time_s, box
         self.sampled_s[row], self.samples[row] = -np.inf, 0
         self._row[camera][track_id] = row
