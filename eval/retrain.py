@@ -6,7 +6,7 @@
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule; the default is what made the weights that ship, on one core of
-a CPU: about an hour and a quarter for the embedder, two hours for the detector. ``--set KEY=VALUE`` goes on to
+a CPU: about an hour and a quarter for the embedder, three hours for the detector. ``--set KEY=VALUE`` goes on to
 ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
@@ -51,8 +51,8 @@ def embedder(args: argparse.Namespace) -> None:
     step(["export-reid", args.out / "trained" / "weights.safetensors", "--out", args.out / "robust_reid_compact.onnx"])
 
 
-SCENES = (("pairs", 901, 150), ("pairs", 902, 150), ("lab", 911, 130), ("lab", 912, 130), ("corridor", 921, 100),
-          ("street", 931, 70))  # fmt: skip
+SCENES = (("pairs", 901, 150), ("pairs", 902, 150), ("lab", 911, 130), ("lab", 912, 130), ("lab", 913, 130),
+          ("lab", 914, 130), ("corridor", 921, 100), ("street", 931, 70))  # fmt: skip
 """(preset, seed, seconds) filmed once a second for the detector. Hall is left out: a place it has never seen."""
 
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("what", choices=["embedder", "detector"])
     parser.add_argument("--people", default="parametric", help="parametric, or makehuman:DIR")
     parser.add_argument("--identities", type=int, default=2500)
-    parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175 and 0.3625")
+    parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175 and 0.5")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of the detector's training on a CPU")
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if args.scale is None:
-        args.scale = {"embedder": 0.175, "detector": 0.3625}[args.what]
+        args.scale = {"embedder": 0.175, "detector": 0.5}[args.what]
     {"embedder": embedder, "detector": detector}[args.what](args)
 
 

@@ -113,6 +113,8 @@ class TrackConfig:
     """Smallest IoU in the pass for low scores."""
     low_gap_s: float = 0.0
     """Tracks unseen for longer take no low-score detection."""
+    low_s: float = 2.0
+    """Low scores alone continue a track for so long: what they then still see is a thing where somebody was."""
     duplicate_iou: float = 0.7
     """A detection that overlaps a track seen in this frame this much starts no track."""
     camera_motion: bool = False

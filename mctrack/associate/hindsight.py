@@ -25,8 +25,10 @@ from mctrack.types import IntArray
 
 FULL = 8.0
 """Evidence beyond this makes no tracklet count for more."""
-LIMIT = 300
+LIMIT = 200
 """Tracklets considered, those seen last."""
+CROWD = 100
+"""With more tracklets than this it happens the less often the more there are."""
 ESTABLISHED_S = 1e6
 """Tracklets whose looks have become their identity's keep its number before all others, as if they had been so long."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,16 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.weight)
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether times between cameras say anything."""
+        return bool(self.way.any())
+
+    @cached_property
+    def heaviest(self) -> float:
+        """The largest weight of a piece."""
+        return float(self.weight.max(initial=0.0))
+
     def sights(self, rows: IntArray) -> tuple[IntArray, IntArray]:
         """Pairs of pieces of a group that follow each other while nothing else of the group is in sight."""
         order = rows[np.argsort(self.begin_s[rows], kind="stable")]
@@ -96,7 +107,7 @@ class _Tables:
     """Scores of each two of m groups, kept up to date while groups are joined."""
 
     def __init__(self, e: Evidence, need: float, groups: Sequence[IntArray]) -> None:
-        self._e, self._need, self._timed = e, need, bool(e.way.any())
+        self._e, self._need, self._timed = e, need, e.timed
         self._members = dict(enumerate(groups))
         self._total = _sums(e.looks * e.weight[:, None] * e.weight, groups)
         self._mass, self._place = _sums(np.outer(e.weight, e.weight), groups), _sums(e.place, groups)
@@ -154,18 +165,16 @@ class _Tables:
 
 def move(label: IntArray, e: Evidence, need: float) -> bool:
     """Let each piece go where its score is highest, on its own if that is nowhere above ``need``; whether any went."""
-    moved = False
+    moved, room = False, int(label.max(initial=-1)) + 1
     for i in range(len(label)):
-        groups, place = np.unique(label, return_inverse=True)
-        place = place.reshape(-1)
-        score = scores(i, place, len(groups), e, need)
-        best, own = int(score.argmax()), int(place[i])
+        score = scores(i, label, room, e, need)
+        best, own = int(score.argmax()), int(label[i])
         if score[best] <= need:
-            if score[own] > -np.inf or (place == own).sum() > 1:
-                label[i] = label.max() + 1
+            if score[own] > -np.inf or (label == own).sum() > 1:
+                label[i], room = room, room + 1
                 moved = True
         elif best != own and score[best] > score[own] + 1e-9:
-            label[i] = groups[best]
+            label[i] = best
             moved = True
     return moved
 
@@ -179,11 +188,11 @@ def scores(i: int, place: IntArray, n_groups: int, e: Evidence, need: float) -> 
     others = e.weight.copy()
     others[i] = 0.0
     mass = np.bincount(place, others, n_groups)
-    sure = np.minimum(mass / min(FULL_WEIGHT, float(e.weight.max())), 1.0)
+    sure = np.minimum(mass / min(FULL_WEIGHT, e.heaviest), 1.0)
     score = sure * np.bincount(place, others * e.looks[i], n_groups) / np.maximum(mass, 1e-12)
     score += _limited(np.bincount(place, e.place[i], n_groups).astype(float), PLACE_LIMIT)
     score[(np.bincount(place, e.forbidden[i], n_groups) > 0) | (mass <= 0)] = -np.inf
-    if e.way.any():
+    if e.timed:
         for g in np.flatnonzero(score > need - WAY_LIMIT).tolist():
             company = np.flatnonzero(place == g)
             company = company[company != i]

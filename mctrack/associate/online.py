@@ -12,7 +12,7 @@ from mctrack import boxes
 from mctrack.associate import CameraView
 from mctrack.associate.calibration import SceneCalibration
 from mctrack.associate.doors import Entrances
-from mctrack.associate.hindsight import look_back
+from mctrack.associate.hindsight import CROWD, LIMIT, look_back
 from mctrack.associate.identities import IdentityBook
 from mctrack.associate.lessons import learn
 from mctrack.associate.looks import Prototypes, looks_distance
@@ -70,7 +70,7 @@ class OnlineAssociator:
         self.together = Together(self.book, self.scene, self._unite)
         if self._scorer is not None:
             self._scorer.impossible = self.together.impossible
-        self._next_merge_s = self._next_prune_s = self._looked_back_s = -np.inf
+        self._next_merge_s = self._next_prune_s = self._next_look_s = -np.inf
         self._next_met_s: dict[str, float] = {}
         self._twice: dict[str, dict[int, tuple[float, float]]] = {}
         self._links: list[Link] = []
@@ -91,8 +91,8 @@ class OnlineAssociator:
             learn(self.book, self.scene, self.transitions, time_s)
             self._reconsider(time_s)
             self._merge(time_s)
-        if 0 < self.config.hindsight_s <= time_s - self._looked_back_s:
-            self._looked_back_s = time_s
+        if self.config.hindsight_s > 0 and time_s >= self._next_look_s:
+            self._next_look_s = time_s + self.config.hindsight_s * max(1.0, min(len(self.book.table), LIMIT) / CROWD)
             self._look_back(time_s)
         if time_s >= self._next_prune_s:
             self._next_prune_s = time_s + PRUNE_S
@@ -355,7 +355,7 @@ class OnlineAssociator:
             "book": self.book.state(), "transitions": self.transitions.state(),
             "scene": None if self.scene is None else self.scene.state(),
             "next_met_s": dict(self._next_met_s), 
-            "next_s": [self._next_merge_s, self._next_prune_s, self._looked_back_s],
+            "next_s": [self._next_merge_s, self._next_prune_s, self._next_look_s],
             "together": self.together.state(),
             "twice": [[camera, [[g, *times] for g, times in row.items()]] for camera, row in self._twice.items()],
         }
@@ -368,7 +368,7 @@ class OnlineAssociator:
             self.scene.restore(state["scene"])
         self._next_met_s = dict(state["next_met_s"])
         self._twice = {camera: {g: (first_s, last_s) for g, first_s, last_s in row} for camera, row in state["twice"]}
-        self._next_merge_s, self._next_prune_s, self._looked_back_s = state["next_s"]
+        self._next_merge_s, self._next_prune_s, self._next_look_s = state["next_s"]
         self.together.restore(state["together"])
 
 

@@ -199,6 +199,7 @@ class CameraTracker:
         eligible = np.zeros(len(t), bool)
         eligible[free_rows] = True
         eligible &= (self._gap() <= c.low_gap_s + ROUNDING_S) & (t.state != TENTATIVE)
+        eligible &= float(self.time_s or 0.0) - t.sure_s <= c.low_s + ROUNDING_S
         low = (sight.score < c.high_score) & (sight.score >= c.low_score)
         pairs = pairs.take(np.flatnonzero(eligible.take(pairs.row) & low.take(pairs.col)))
         found = assign(pairs.row, pairs.col, 1 - pairs.overlap, (len(t), len(low)), 1 - c.low_iou)
@@ -226,6 +227,7 @@ class CameraTracker:
         t.mean[rows] = t.mean_seen[rows] = mean
         t.cov[rows] = t.cov_seen[rows] = cov
         t.box_seen[rows], t.score[rows], t.seen_s[rows], t.detection[rows] = box, score, time_s, cols
+        t.sure_s[rows[score >= self.config.high_score]] = time_s
         hits = t.hits.take(rows) + 1
         t.hits[rows] = hits
         known = (t.state.take(rows) != TENTATIVE) | (hits >= self.config.n_init)
@@ -279,7 +281,7 @@ class CameraTracker:
         # copies: tables are written in place, and an array under two names would be written twice
         self.active = self.active.join(TrackTable(
             ids, state, np.ones(n, np.int64), mean, cov, mean.copy(), cov.copy(), box, score,
-            now, now.copy(), free, look, np.where(look.any(axis=1), score, 0.0),
+            now, now.copy(), free, look, np.where(look.any(axis=1), score, 0.0), now.copy(),
         ))  # fmt: skip
 
     def _explained(self, sight: _Sight) -> NDArray[np.bool_]:

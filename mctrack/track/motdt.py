@@ -241,7 +241,7 @@ class MotdtTracker:
         now = np.full(n, self.time_s)
         self.active = self.active.join(TrackTable(
             ids, np.full(n, TENTATIVE), np.ones(n, np.int64), mean, cov, mean.copy(), cov.copy(), box, score,
-            now, now.copy(), free, np.zeros((n, 0), np.float32), np.zeros(n),
+            now, now.copy(), free, np.zeros((n, 0), np.float32), np.zeros(n), now.copy(),
         ))  # fmt: skip
         look = detections.embedding
         for track_id, col in zip(ids.tolist(), free.tolist(), strict=True):

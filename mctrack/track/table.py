@@ -25,6 +25,7 @@ class TrackTable:
         detection: (n,) row of this frame's detections, −1 where coasting.
         embedding: (n, d) unit rows, running appearance; zeros where none was seen. d is 0 without ReID.
         weight: (n,) evidence behind the embedding, 0 where none.
+        sure_s: (n,) time of the last detection with a high score.
     """
 
     track_id: NDArray[np.int64]
@@ -41,6 +42,7 @@ class TrackTable:
     detection: NDArray[np.int64]
     embedding: NDArray[np.float32]
     weight: Array
+    sure_s: Array
 
     def __len__(self) -> int:
         return len(self.track_id)
@@ -51,7 +53,7 @@ class TrackTable:
         none, integers = np.zeros(0), np.zeros(0, np.int64)
         return TrackTable(
             integers, integers, integers, mean, cov, mean, cov, np.zeros((0, 4)), none, none, none, integers,
-            np.zeros((0, dim), np.float32), none,
+            np.zeros((0, dim), np.float32), none, none,
         )
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> TrackTable:

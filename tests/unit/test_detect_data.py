@@ -96,10 +96,10 @@ def test_background_on_pets(data_dir: Path) -> None:
 
 
 def test_embedded_on_pets(data_dir: Path) -> None:
-    """None of its training pictures was real."""
-    recall, precision = recall_precision(EmbeddedDetector(DetectConfig(), [], "cpu"), data_dir, 795, 40, 0.5)
-    assert recall > 0.88
-    assert precision > 0.88
+    """None of its training pictures was real; a few of the boxes that count as wrong are people not annotated."""
+    recall, precision = recall_precision(EmbeddedDetector(DetectConfig(), [], "cpu"), data_dir, 795, 20, 0.5)
+    assert recall > 0.9
+    assert precision > 0.86
 
 
 def test_public_detections(data_dir: Path) -> None:

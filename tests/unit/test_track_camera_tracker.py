@@ -227,6 +227,16 @@ def test_low_scores_do_not_wake_the_lost() -> None:
         assert bool(tracker.update(seen((100, 200), score=0.3), 0.6).seen.any()) is expected
 
 
+def test_low_scores_alone_follow_nobody_for_long() -> None:
+    """A door frame where somebody went out scores 0.3 for ever: two seconds after the last sure sight it is let go."""
+    tracker = CameraTracker(TrackConfig(low_s=2.0, max_age_s=0.5))
+    out = follow(tracker, [seen((100, 200))] * 5 + [seen((100, 200), score=0.3)] * 30)
+    assert [bool(t.seen.any()) for t in out] == [True] * 25 + [False] * 10
+    assert [len(t) for t in out[25:]] == [1] * 5 + [0] * 5
+    sure = [seen((100, 200), score=0.9 if i % 15 < 2 else 0.3) for i in range(60)]
+    assert all(t.seen.all() for t in follow(CameraTracker(), [seen((100, 200))] * 5 + sure))
+
+
 def test_low_scores_follow_only_confirmed_tracks() -> None:
     tracker = CameraTracker()
     out = follow(tracker, [seen((100, 200)), seen((100, 200)), seen((100, 200), score=0.3)])

@@ -18,9 +18,9 @@ NOISE = MotionNoise(0.2, 0.7, 0.12, 0.1, 0.05, 0.07, 1.0, 10.0, 0.5, 1.2)
 CONFIG = {
     "high_score": 0.6, "low_score": 0.1, "new_score": 0.8, "crowd_sigma": 0.5, "n_init": 4, "max_age_s": 1.5,
     "gate": 30.0, "max_cost": 0.75, "weight_overlap": 0.7, "weight_motion": 0.7, "weight_score": 0.1,
-    "weight_appearance": 0.5, "tentative_cost": 0.1, "low_iou": 0.4, "low_gap_s": 0.0, "duplicate_iou": 0.7,
-    "consensus_motion": True, "rebirth_s": 30.0, "rebirth_probability": 0.7, "rebirth_margin": 0.05,
-    "rebirth_speed": 1.5, "max_tracks": 1000, "max_dormant": 200,
+    "weight_appearance": 0.5, "tentative_cost": 0.1, "low_iou": 0.4, "low_gap_s": 0.0, "low_s": 1e9,
+    "duplicate_iou": 0.7, "consensus_motion": True, "rebirth_s": 30.0, "rebirth_probability": 0.7,
+    "rebirth_margin": 0.05, "rebirth_speed": 1.5, "max_tracks": 1000, "max_dormant": 200,
 }  # fmt: skip
 SCENES = {
     "motion": (Scene(people=10, steps=80, jolt_px=25.0, irregular=True), {"buffer": 0.0, "buffer_growth": 0.0}),

@@ -79,7 +79,7 @@ def lost_tracks(motion: KalmanMotion | FilterpyMotion, box: np.ndarray, seen_s: 
     drift = mean + np.concatenate([np.full((n, 4), 30.0), np.zeros((n, 4))], axis=1)
     return TrackTable(
         np.arange(n) + 1, np.full(n, 2), np.full(n, 9), drift, cov.copy(), mean, cov, box, np.ones(n),
-        np.zeros(n), seen_s, np.full(n, -1), np.zeros((n, 0), np.float32), np.zeros(n),
+        np.zeros(n), seen_s, np.full(n, -1), np.zeros((n, 0), np.float32), np.zeros(n), seen_s.copy(),
     )  # fmt: skip
 
 
