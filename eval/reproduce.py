@@ -99,9 +99,14 @@ def cases(data: Path, out: Path) -> list[Case]:
             f"mctrack eval --benchmark wildtrack --root {d}/wildtrack --results {o}/wildtrack --sequences last40"),
             ("wildtrack",), GROUND),
         Case("lab", "LAB scene (synthetic, four calibrated cameras, a minute), default detector and embedder", (
-            f"mctrack synth scene --preset lab --seed 101 --seconds 60 --out {o}/lab --quiet",
+            f"mctrack synth scene --preset lab --seed 137 --seconds 60 --out {o}/lab --quiet",
             f"mctrack eval --benchmark lab --root {o}/lab --set calib={o}/lab/calibration.json --out {o}/lab-run"), (),
             (*CAMERAS, *FLOOR)),
+        Case("lab-no-reid", "the same scene and calibration without ReID", (
+            f"mctrack eval --benchmark lab --root {o}/lab --set calib={o}/lab/calibration.json --set reid.name=none "
+            f"--out {o}/lab-no-reid",), (), (*CAMERAS, *FLOOR)),
+        Case("lab-no-calib", "the same scene without calibration (figures of the image plane only)", (
+            f"mctrack eval --benchmark lab --root {o}/lab --out {o}/lab-no-calib",), (), CAMERAS),
         Case("clips", "sample clips, nothing fetched (default detector and embedder)", (
             f"mctrack run --cams videos/cam*.mp4 --no-video --out {o}/clips",
             f"mctrack eval --benchmark folder --root videos --results {o}/clips"), (), CAMERAS),

@@ -163,7 +163,7 @@ class AssociateConfig:
     merge_s: float = 1.0
     """Merging is considered this often."""
     hindsight_s: float = 5.0
-    """The names given within the last minute are reconsidered this often, all at once; 0: never. Not with ``calib``."""
+    """The names given within the last minute are reconsidered this often, all at once; 0: never."""
     max_identities: int = 2000
     """Identities kept in the gallery; the longest unseen are closed first."""
     transitions: dict[str, list[float]] = field(default_factory=dict)

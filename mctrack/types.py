@@ -158,10 +158,12 @@ class Link:
         camera, track_id: the tracklet it is about.
         global_id: the identity the tracklet has from now on.
         kind: ``new`` (a new identity), ``link`` (an old identity returns or is seen by another camera),
-            ``merge`` (evidence made two identities one), ``unlink`` (evidence against took it away).
+            ``merge`` (evidence made two identities one), ``unlink`` (evidence against took it away, or gave it to
+            another).
         previous_id: the identity the tracklet had before, or −1.
         distance: cosine distance to the chosen identity, or NaN where appearance had no say.
-        runner_up: distance to the second-best identity, or NaN where there was none.
+        runner_up: distance to the second-best identity, or NaN where there was none; where ``gates`` say ``hindsight``,
+            to what else is of the identity that it had.
         probability: probability of being the same person by the embedder's calibration, or NaN.
         gates: what each gate said, e.g. ``{"transition": 0.8, "free_in_camera": True}``.
     """

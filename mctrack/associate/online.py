@@ -97,6 +97,7 @@ class OnlineAssociator:
         if time_s >= self._next_prune_s:
             self._next_prune_s = time_s + PRUNE_S
             self.book.prune(time_s)
+            self.together.stays.prune(time_s)
         return tuple(self._links)
 
     def finish(self) -> tuple[Link, ...]:

@@ -58,7 +58,7 @@ class Stays:
     def prune(self, now_s: float) -> None:
         """Forget what is long over."""
         self.visit = {p: v for p, v in self.visit.items() if now_s - v[3] <= MEMORY_S}
-        self._apart = {c for c in self._apart if c >> _SHIFT in self.visit and c & (1 << _SHIFT) - 1 in self.visit}
+        self._apart = {c for c in self._apart if c >> _SHIFT in self.visit and c & ((1 << _SHIFT) - 1) in self.visit}
 
     def apart(self, a: int, b: int) -> bool:
         """Whether two presences were far from each other at one time."""

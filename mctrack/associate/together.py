@@ -331,7 +331,6 @@ class Together:
         """What the floor says about n tracklets; None where no camera is calibrated."""
         if not self.active:
             return None
-        self.stays.prune(self.floor.time_s)
         stay = self._book.table.stay[rows]
         return self.stays.evidence(stay, lambda a, b: _walk((*a[3:], 0.25), b[0], np.array(b[1:3])), self.entrances)
 
