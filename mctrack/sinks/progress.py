@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TextIO
 
+from mctrack.sinks.census import Census
 from mctrack.types import InstantResult
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ class ProgressSink:
     def __init__(self, expected: Mapping[str, int | None], quiet: bool = False, stream: TextIO | None = None) -> None:
         self._expected = dict(expected)
         self._done = dict.fromkeys(expected, 0)
-        self._identities: set[int] = set()
-        self._merged: set[int] = set()
+        self._census = Census()
         self._stream = stream or sys.stderr
         self._quiet = quiet
         self._begin = self._shown = time.monotonic()
@@ -50,12 +50,7 @@ class ProgressSink:
             return
         for frame in result.instant.frames:
             self._done[frame.camera] = self._done.get(frame.camera, 0) + 1
-        for global_ids in result.global_ids:
-            self._identities.update(global_ids.tolist())
-        for link in result.links:
-            self._identities.add(link.global_id)
-            if link.kind == "merge" and link.previous_id != link.global_id:
-                self._merged.add(link.previous_id)
+        self._census.learn(result)
         now = time.monotonic()
         if now - self._shown >= (PLAIN_S if self._live is None else LIVE_S):
             self._show(now)
@@ -88,7 +83,7 @@ class ProgressSink:
     @property
     def identities(self) -> int:
         """Identities so far, merged ones counted once."""
-        return len(self._identities - self._merged - {-1})
+        return len(self._census)
 
     def _show(self, now: float) -> None:
         if self._live is not None:

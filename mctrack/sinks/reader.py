@@ -134,12 +134,12 @@ class StoreReader:
             return [Warned(*row) for row in rows]
 
     def counts(self) -> dict[str, int]:
-        """Numbers of frames, boxes, confirmed tracklets and identities (merged ones not counted)."""
+        """Numbers of frames, boxes, confirmed tracklets and the identities that these are."""
         with self._reading() as db:
             row = db.execute(
                 "SELECT (SELECT COUNT(*) FROM frames), (SELECT COUNT(*) FROM boxes),"
                 " (SELECT COUNT(*) FROM tracklets WHERE confirmed),"
-                " (SELECT COUNT(*) FROM identities WHERE merged_into IS NULL)"
+                " (SELECT COUNT(DISTINCT root_id) FROM tracklets JOIN roots USING (global_id) WHERE confirmed)"
             ).fetchone()
         return dict(zip(("frames", "boxes", "tracklets", "identities"), row, strict=True))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mctrack.errors import MctrackError, OutputError
+from mctrack.sinks.census import Census
 from mctrack.sinks.draw import Trails, draw_view
 from mctrack.sinks.mosaic import FPS, Mosaic, even
 from mctrack.sinks.schema import CameraInfo
@@ -68,7 +69,7 @@ class VideoSink:
         self._resume = resume_instant or 0
         self._trails = {c.name: Trails() for c in cameras}
         self._sizes: dict[str, tuple[int, int]] = {}
-        self._identities = _Identities()
+        self._identities = Census()
         self._done = 0
         self._error: MctrackError | None = None
         self._told = False
@@ -215,20 +216,3 @@ class _Files:
         except OSError:
             return False
         return True
-
-
-class _Identities:
-    """How many identities there are so far, merged ones counted once."""
-
-    def __init__(self) -> None:
-        self._known: set[int] = set()
-        self._merged: set[int] = set()
-
-    def __len__(self) -> int:
-        return len(self._known - self._merged)
-
-    def learn(self, result: InstantResult) -> None:
-        self._known.update(link.global_id for link in result.links if link.global_id >= 0)
-        self._merged.update(k.previous_id for k in result.links if k.kind == "merge" and k.previous_id != k.global_id)
-        for global_ids in result.global_ids:
-            self._known.update(g for g in global_ids.tolist() if g >= 0)
