@@ -134,7 +134,10 @@ def walks(pose: Pose, boxes: PeopleBoxes) -> Walks:
 
 
 def _residuals(pose: Pose, boxes: PeopleBoxes) -> Array:
-    """(n + tracks,) misfit in standard deviations: people's heights against their track's, and those against 1.7 m."""
+    """(n + tracks,) misfit in standard deviations: people's heights against their track's, and those against 1.7 m.
+
+    The former as shares of the height: misfits in metres would shrink with the world, and be least in one too small.
+    """
     camera, b = pose.camera(boxes.size), boxes.xyxy
     xy = np.nan_to_num(places(pose, boxes), nan=1e3)
     f, cy = camera.K[0, 0], camera.K[1, 2]
@@ -155,7 +158,7 @@ def _residuals(pose: Pose, boxes: PeopleBoxes) -> Array:
     count = np.bincount(of)
     share = count / sd**2 / (count / sd**2 + 1 / HEIGHT_SD_M**2)
     own = share * np.bincount(of, near) / count + (1 - share) * HEIGHT_M
-    return np.concatenate([(tall - own[of]) / sd, (own - HEIGHT_M) / HEIGHT_SD_M])
+    return np.concatenate([(tall / own[of] - 1.0) / (1.5 * BOX_NOISE), (own - HEIGHT_M) / HEIGHT_SD_M])
 
 
 def calibrate_one(boxes: PeopleBoxes, what: str) -> SelfCalibration:
