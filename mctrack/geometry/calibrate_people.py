@@ -33,6 +33,9 @@ HEAD_M = 0.1
 AGREE_M = 0.15
 """Places of one person by two cameras differ by about this."""
 ENOUGH = 30
+SEATED, ROUNDS = 0.9, 4
+"""Boxes less tall than this share of what the same track mostly is, or most people are, sit or are half hidden; they are
+left out, and the camera is found anew, so many times."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,11 +136,8 @@ def walks(pose: Pose, boxes: PeopleBoxes) -> Walks:
     return Walks(boxes.time_s[known], boxes.track[known], xy[known])
 
 
-def _residuals(pose: Pose, boxes: PeopleBoxes) -> Array:
-    """(n + tracks,) misfit in standard deviations: people's heights against their track's, and those against 1.7 m.
-
-    The former as shares of the height: misfits in metres would shrink with the world, and be least in one too small.
-    """
+def heights(pose: Pose, boxes: PeopleBoxes) -> Array:
+    """(n,) how tall people are, in metres from 0 to 5, if the camera hangs like that."""
     camera, b = pose.camera(boxes.size), boxes.xyxy
     xy = np.nan_to_num(places(pose, boxes), nan=1e3)
     f, cy = camera.K[0, 0], camera.K[1, 2]
@@ -151,7 +151,15 @@ def _residuals(pose: Pose, boxes: PeopleBoxes) -> Array:
     slope = camera.undistort(np.stack([(middle - camera.K[0, 2]) / f, (b[:, 1] - cy) / f], axis=1))[:, 1]
     bottom = slope * up[2] - up[1]
     tall = (base[:, 1] - slope * base[:, 2]) / np.where(np.abs(bottom) < 1e-6, 1e-6, bottom)
-    tall = np.clip(tall + HEAD_M * (1.0 - np.sqrt(1.0 - down**2)), 0.0, 5.0)
+    return np.asarray(np.clip(tall + HEAD_M * (1.0 - np.sqrt(1.0 - down**2)), 0.0, 5.0))
+
+
+def _residuals(pose: Pose, boxes: PeopleBoxes) -> Array:
+    """(n + tracks,) misfit in standard deviations: people's heights against their track's, and those against 1.7 m.
+
+    The former as shares of the height: misfits in metres would shrink with the world, and be least in one too small.
+    """
+    tall = heights(pose, boxes)
     sd = 1.5 * BOX_NOISE * HEIGHT_M
     _, of = np.unique(boxes.track, return_inverse=True)
     near = np.clip(tall, 1.2, 2.2)  # of one that sits or is hidden the height says nothing
@@ -183,6 +191,12 @@ def calibrate_one(boxes: PeopleBoxes, what: str) -> SelfCalibration:
                 best = found
     assert best is not None
     found = _solve(Pose.of(best.x), used)
+    for _ in range(ROUNDS):
+        standing = _standing(heights(Pose.of(found.x), used), used.track)
+        if standing.all() or standing.sum() < ENOUGH:
+            break
+        used = used.take(standing)
+        found = _solve(Pose.of(found.x), used)
     J, n_tracks = found.jac, len(np.unique(used.track))
     cov = np.linalg.pinv(J.T @ J) * max(2 * found.cost / max(len(found.fun) - 5, 1), 1.0)
     sd = np.sqrt(np.maximum(np.diag(cov), 0.0) * max(len(used.track) / (8 * n_tracks), 1.0))
@@ -192,6 +206,15 @@ def calibrate_one(boxes: PeopleBoxes, what: str) -> SelfCalibration:
                           f"{100 * sd[0]:.0f}%): they must be seen standing, near and far")
     misfit = found.fun[: len(used.track)] * 1.5 * BOX_NOISE
     return SelfCalibration(pose, np.append(sd, np.zeros(3)), len(used.track), float(np.median(np.abs(misfit)) * 1.48))
+
+
+def _standing(tall: Array, track: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) boxes of people who stand: as tall as the track mostly is, and that not much less than people are."""
+    out = tall > 0.9 * SEATED * np.percentile(tall, 75)
+    for name in np.unique(track):
+        own = track == name
+        out[own] &= tall[own] > SEATED * np.percentile(tall[own], 75)
+    return np.asarray(out)
 
 
 def _solve(start: Pose, boxes: PeopleBoxes):  # type: ignore[no-untyped-def]

@@ -216,3 +216,14 @@ def test_too_few_people_are_said_to_be_too_few() -> None:
     few = crowd(Pose(0.6, 0.4, 0.0, 3.0, 0.0, 3.0, -2.0), 60).take(np.arange(20))
     with pytest.raises(ConfigError, match=r"camera 'a': .* whole boxes .* at least 30 are needed"):
         calibrate_one(few, "camera 'a'")
+
+
+def test_people_who_sit_do_not_shrink_the_world() -> None:
+    """A quarter of the boxes are three quarters as tall, as of one who sits: the camera still hangs as high."""
+    pose = Pose(0.6, np.radians(24.0), 0.0, 2.6, 0.0, 3.0, -2.0)
+    boxes = crowd(pose, 60)
+    seated = np.floor(boxes.time_s / 5).astype(int) % 4 == 0
+    boxes.xyxy[seated, 1] += 0.25 * (boxes.xyxy[seated, 3] - boxes.xyxy[seated, 1])
+    found = calibrate_one(boxes, "camera 'one'")
+    assert found.pose.height_m == pytest.approx(2.6, rel=0.12)
+    assert found.pose.tilt == pytest.approx(pose.tilt, abs=np.radians(3))
