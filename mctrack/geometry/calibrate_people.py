@@ -34,8 +34,8 @@ AGREE_M = 0.15
 """Places of one person by two cameras differ by about this."""
 ENOUGH = 30
 SEATED, ROUNDS = 0.9, 4
-"""Boxes less tall than this share of what the same track mostly is, or most people are, sit or are half hidden; they are
-left out, and the camera is found anew, so many times."""
+"""Boxes less tall than this share of what the same track mostly is, or most people are, sit or are half hidden; they
+are left out, and the camera is found anew, so many times."""
 
 
 @dataclass(frozen=True, eq=False)
