@@ -214,7 +214,8 @@ C = TypeVar("C")
 
 def tracker_config(config: RunConfig) -> TrackConfig:
     """The trackers' settings in a run, with the default filled in that depends on the associator."""
-    looks_back = config.associate.hindsight_s > 0 and config.reid.name != "none"
+    associate = config.associate
+    looks_back = associate.name == "online" and associate.hindsight_s > 0 and config.reid.name != "none"
     default_s = 0.0 if looks_back else REBIRTH_S
     return replace(config.track, rebirth_s=default_s if config.track.rebirth_s is None else config.track.rebirth_s)
 

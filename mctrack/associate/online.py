@@ -355,7 +355,7 @@ class OnlineAssociator:
         return {
             "book": self.book.state(), "transitions": self.transitions.state(),
             "scene": None if self.scene is None else self.scene.state(),
-            "next_met_s": dict(self._next_met_s), 
+            "next_met_s": dict(self._next_met_s),
             "next_s": [self._next_merge_s, self._next_prune_s, self._next_look_s],
             "together": self.together.state(),
             "twice": [[camera, [[g, *times] for g, times in row.items()]] for camera, row in self._twice.items()],

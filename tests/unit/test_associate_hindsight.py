@@ -195,7 +195,9 @@ def test_trackers_leave_returns_to_an_associator_that_looks_back() -> None:
     assert tracker_config(config).rebirth_s == 0
     config.associate.hindsight_s = 0
     assert tracker_config(config).rebirth_s == 30
-    config.associate.hindsight_s, config.reid.name = 5, "none"
+    config.associate.hindsight_s, config.associate.name = 5, "package.module:Another"
+    assert tracker_config(config).rebirth_s == 30
+    config.associate.name, config.reid.name = "online", "none"
     assert tracker_config(config).rebirth_s == 30
     config.track.rebirth_s = 7
     assert tracker_config(config).rebirth_s == 7

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shlex
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import click
 import numpy as np
 import pytest
+from eval_script import load_script
 
 from mctrack.config import RunConfig, load_config
 from mctrack.detect.motchallenge import read_detections
@@ -23,13 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("eval_site_ablation", ROOT / "eval" / "site_ablation.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("site_ablation")
 
 
 def truth(n: int) -> np.ndarray:

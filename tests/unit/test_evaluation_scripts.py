@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shlex
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import click
 import numpy as np
 import pytest
+from eval_script import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def script(name: str) -> ModuleType:
-    """A script of ``eval/`` as a module."""
-    spec = importlib.util.spec_from_file_location(f"eval_{name}", ROOT / "eval" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_every_command_of_reproduce_parses(tmp_path: Path) -> None:
@@ -32,7 +20,7 @@ def test_every_command_of_reproduce_parses(tmp_path: Path) -> None:
     from mctrack.cli import cli
     from mctrack.evaluation.benchmark import load_benchmark
 
-    cases = script("reproduce").cases(tmp_path / "data", tmp_path / "out")
+    cases = load_script("reproduce").cases(tmp_path / "data", tmp_path / "out")
     assert len({c.name for c in cases}) == len(cases) > 8
     for case in cases:
         for command in case.commands:
@@ -52,7 +40,7 @@ def test_every_command_of_reproduce_parses(tmp_path: Path) -> None:
 
 
 def test_the_readme_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    table = script("readme_table")
+    table = load_script("readme_table")
     lines = {
         "a": table.Line("tracking", "", [], {"MOTA": 0.5, "IDF1": 0.25, "HOTA": 0.125, "IDSW": 3, "GP_MOTA": 0.75}),
         "b": table.Line("positions", "", [], {"MODA": 0.875, "GOSPA": 1.25}),
@@ -88,13 +76,13 @@ def test_what_is_written_names_no_machine() -> None:
         assert str(ROOT) not in text, path
     figures = ROOT / "eval" / "results" / "figures.json"
     kept = {k: v["title"] for k, v in json.loads(figures.read_text(encoding="utf-8")).items()}
-    known = {c.name: c.title for c in script("reproduce").cases(Path("d"), Path("o"))}
+    known = {c.name: c.title for c in load_script("reproduce").cases(Path("d"), Path("o"))}
     assert kept.items() <= known.items(), "eval/results/figures.json is older than eval/reproduce.py"
 
 
 def test_positions_from_seven_cameras() -> None:
     """Feet of different cameras near each other are one person; of one camera they never are; one camera is too few."""
-    fuse = script("wildtrack_positions").fuse
+    fuse = load_script("wildtrack_positions").fuse
     xy_m = np.array([[0.0, 0], [0.2, 0], [0.1, 0.3], [5, 5], [5.1, 5], [9, 9]])
     found = fuse(xy_m, np.array([0, 1, 2, 0, 0, 1]))
     np.testing.assert_allclose(found, [[0.1, 0.1]])
@@ -103,13 +91,13 @@ def test_positions_from_seven_cameras() -> None:
 
 def test_feet_go_through_the_homography() -> None:
     ground_to_image = np.array([[2.0, 0, 10], [0, 4, 20], [0, 0, 1]])
-    found = script("wildtrack_positions").feet_on_ground(np.array([[100.0, 50, 20, 170]]), ground_to_image)
+    found = load_script("wildtrack_positions").feet_on_ground(np.array([[100.0, 50, 20, 170]]), ground_to_image)
     np.testing.assert_allclose(found, [[(110 - 10) / 2 / 100, (220 - 20) / 4 / 100]])
 
 
 def test_peers_are_measured_alike(tmp_path: Path) -> None:
     """A 'tracker' that knows the answer scores 100 through the same path as the public ones; ours is there too."""
-    peers = script("bench_peers")
+    peers = load_script("bench_peers")
     folder = tmp_path / "S-1"
     (folder / "gt").mkdir(parents=True)
     (folder / "det").mkdir()
@@ -135,10 +123,27 @@ def test_public_trackers_run_where_they_are_installed(package: str) -> None:
     if package in ("ultralytics", "boxmot"):
         pytest.importorskip("lap")  # they need it, but do not bring it along
     pytest.importorskip(package)
-    peers = script("bench_peers")
+    peers = load_script("bench_peers")
     step = next(p for p in peers.peers() if p.package == package).make(30.0)
     reported = [step(np.array([[10.0 + k, 10, 50 + k, 110]]), np.array([0.9])) for k in range(10)]
     boxes, names = reported[-1]
     assert boxes.shape == (1, 4)
     assert names.shape == (1,)
     np.testing.assert_allclose(boxes[0], [19, 10, 59, 110], atol=5)
+
+
+def test_a_floor_turned_and_shifted_is_the_same_floor() -> None:
+    """``calibrate_site``: what a rigid motion mends counts for nothing; a camera 10 % too low has a floor so much too small."""
+    from dataclasses import replace
+
+    from mctrack.geometry.calibrate_people import Pose
+    from mctrack.geometry.site import Site
+
+    size, pose = (640, 480), Pose(0.6, 0.4, 0.0, 3.0)
+    true = Site(Path("site.yaml"), ("a",), {"a": pose.camera(size)}, {"a": size})
+    floor = np.stack(np.meshgrid(np.arange(-1.0, 1.5, 0.5), np.arange(4.0, 7.0, 0.5)), axis=-1).reshape(-1, 2)
+    errors = load_script("calibrate_site").errors
+    for changed, scale in ((replace(pose, yaw=1.0, x_m=5.0), 1.0), (replace(pose, height_m=2.7), 0.9)):
+        off = errors(true, replace(true, cameras={"a": changed.camera(size)}), floor)["a"]
+        away = np.linalg.norm(floor - floor.mean(axis=0), axis=1)
+        np.testing.assert_allclose(off, (1 - scale) * away, atol=1e-6)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from eval_script import load_script
 
 from reid_models import ReidError
 from reid_models.histogram import HistogramEmbedder, HistogramOptions
@@ -126,19 +125,11 @@ def test_two_thousand_crops_a_second(embedder, rng):
     assert len(crops) / spent > 2000, f"{len(crops) / spent:.0f} crops/s"  # about 8,000 on an idle core
 
 
-def _transfer():
-    spec = importlib.util.spec_from_file_location("reid_transfer", ROOT / "eval" / "reid_transfer.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reid_transfer"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.data
 def test_returns_on_real_footage(data_dir, embedder):
     from reid_models import load
 
-    transfer = _transfer()
+    transfer = load_script("reid_transfer")
     crops = transfer.pets_crops(data_dir / "pets09_s2l1")
     returns, everything = transfer.score(embedder.embed(crops.images), crops)
     assert (len(crops.images), len(returns.query)) == (358, 331)
