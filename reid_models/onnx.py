@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_models.calibration import Calibration
-from reid_models.card import ONNX_KEY, card_calibration, first_line, is_card, parse_card
+from reid_models.card import ONNX_KEY, card_calibration, describe, first_line, is_card, parse_card
 from reid_models.crops import check_crops, resize_crop
 from reid_models.errors import ReidError
 
@@ -74,7 +74,7 @@ class OnnxEmbedder:
         """
         self.path = Path(path)
         self._session = _session(self.path, device, threads, network)
-        self._card = card
+        self._card = card or _read_card(self.path, self._session)
         self._input = self._session.get_inputs()[0]
         self._check_input()
         given = _read_options(self.path, self._session)
@@ -87,7 +87,7 @@ class OnnxEmbedder:
         self.name = self.options.name or self.path.stem
         self.dim = self._probe()
         self.calibration = self._find_calibration()
-        what = self.options.description or "network from an ONNX file"
+        what = describe(self._card) if self._card else self.options.description or "network from an ONNX file"
         note = "; generic calibration, not measured for this network" if self.calibration.generic else ""
         self.description = f"{self.name} ({what}, {self.dim}-d, {self.device}{note})"
 
@@ -168,8 +168,7 @@ class OnnxEmbedder:
         beside = self.path.with_suffix(".calibration.json")
         if beside.exists():
             return Calibration.load(beside)
-        card = self._card or _read_card(self.path, self._session)
-        return (card_calibration(card, str(self.path)) if card else None) or Calibration.shipped("generic")
+        return (card_calibration(self._card, str(self.path)) if self._card else None) or Calibration.shipped("generic")
 
 
 def _session(path: Path, device: str, threads: int, network: bytes | None) -> Any:

@@ -133,7 +133,7 @@ def test_public_trackers_run_where_they_are_installed(package: str) -> None:
 
 
 def test_a_floor_turned_and_shifted_is_the_same_floor() -> None:
-    """``calibrate_site``: what a rigid motion mends counts for nothing; a camera 10 % too low has a floor so much too small."""
+    """``calibrate_site``: a turn and a shift count for nothing; a camera 10 % too low has a floor 10 % too small."""
     from dataclasses import replace
 
     from mctrack.geometry.calibrate_people import Pose
