@@ -46,6 +46,7 @@ class Target:
         soft: (n, C) target distributions that replace the one-hot rows (sparse label smoothing), or None.
         generated: (n,) bool, pictures made by a network, or None where there are none.
         attributes: (n, M) int64, 0 or 1, −1 where unknown; or None.
+        teacher: (n, e) unit rows, what a trained network says of the same augmented pictures; or None.
     """
 
     pid: Tensor
@@ -53,3 +54,4 @@ class Target:
     soft: Tensor | None = None
     generated: Tensor | None = None
     attributes: Tensor | None = None
+    teacher: Tensor | None = None

@@ -129,6 +129,9 @@ class Recipe:
     sampler: SamplerSpec = field(default_factory=SamplerSpec)
     loss: list[dict[str, Any]] = field(default_factory=list)
     """Terms of the loss, as ``reid_models.losses.build_criterion`` takes them."""
+    teacher: str | None = None
+    """Weights of ours, shipped (``robust_reid_compact``) or a ``.safetensors`` file, whose descriptors the losses
+    ``imitation`` and ``neighbourhood`` learn from."""
     optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
     schedule: list[Phase] = field(default_factory=list)
     """Phases one after the other; their lengths add up to the training."""
@@ -193,7 +196,7 @@ def recipe_from_dict(values: dict[str, Any], origin: str) -> Recipe:
 def check(recipe: Recipe) -> None:
     """Raise ReidError where values do not go together."""
     from reid_models.backbones import BACKBONES
-    from reid_models.losses import LOSSES
+    from reid_models.losses import LEARN_FROM_TEACHER, LOSSES
 
     where = f"recipe {recipe.name}"
     _known(where, "model.name", recipe.model.name, BACKBONES)
@@ -204,6 +207,13 @@ def check(recipe: Recipe) -> None:
         raise ReidError(f"{where}: 'loss' is empty, so there is nothing to learn from")
     for i, term in enumerate(recipe.loss):
         _known(where, f"loss.{i}.name", str(term.get("name")), LOSSES)
+    taught = [term["name"] for term in recipe.loss if term["name"] in LEARN_FROM_TEACHER]
+    if taught and recipe.teacher is None:
+        raise ReidError(f"{where}: the loss '{taught[0]}' learns from a teacher; set 'teacher' to weights of ours, "
+                        "e.g. teacher=robust_reid_compact")
+    if recipe.teacher is not None and not taught:
+        raise ReidError(f"{where}: 'teacher' is {recipe.teacher}, but no loss learns from it; add one of "
+                        f"{', '.join(LEARN_FROM_TEACHER)}")
     if not recipe.schedule:
         raise ReidError(f"{where}: 'schedule' is empty; give it a phase, e.g. [{{kind: constant, epochs: 10}}]")
     if len(recipe.input_hw) != 2 or min(recipe.input_hw) < 8:

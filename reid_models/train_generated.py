@@ -78,7 +78,7 @@ def _features(recipe: Recipe, spec: GeneratedSpec, data: TrainingSet, datasets: 
     if not (options.resume and file.is_file()):
         first = copy.deepcopy(recipe)
         first.name, first.generated, first.rerank = f"{recipe.name} (features)", None, False
-        first.loss = [{"name": "cross_entropy"}]
+        first.loss, first.teacher = [{"name": "cross_entropy"}], None
         first.schedule = [Phase(kind="constant", epochs=spec.feature_epochs)]
         first.optimiser.lr = spec.feature_lr
         resume = options.resume and (folder / "checkpoints").is_dir()

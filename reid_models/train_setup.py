@@ -7,7 +7,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn import functional
 
 from reid_models.backbones import BACKBONES, build_model
 from reid_models.batch import Target
@@ -117,16 +118,27 @@ class Interrupts:
 
 
 class Learner(nn.Module):
-    """Network and loss as one module, which is what several GPUs have to agree on."""
+    """Network and loss as one module, which is what several GPUs have to agree on; a teacher only answers."""
 
-    def __init__(self, model: nn.Module, criterion: nn.Module, half: bool) -> None:
+    def __init__(self, model: nn.Module, criterion: nn.Module, half: bool, teacher: nn.Module | None = None) -> None:
         super().__init__()
         self.model, self.criterion, self.half_precision = model, criterion, half
+        self.teacher = None if teacher is None else teacher.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Learner:
+        """The network trains; the teacher's averages stay as they are."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     def forward(self, images: Tensor, target: Target) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and its parts. Autocast ends before the loss: distances and softmax are in float32."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
             output = self.model(images)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    target = replace(target, teacher=descriptors(self.teacher, images))
         output.features = [f.float() for f in output.features]
         output.logits = [x.float() for x in output.logits]
         for name in ("attribute_logits", "mu", "log_var", "pooled"):
@@ -134,6 +146,14 @@ class Learner(nn.Module):
             setattr(output, name, None if value is None else value.float())
         total, parts = self.criterion(output, target)
         return total, parts
+
+
+def descriptors(teacher: Any, images: Tensor) -> Tensor:
+    """(n, e) of the same pictures, at the size that the teacher reads."""
+    if tuple(images.shape[-2:]) != tuple(teacher.input_hw):
+        images = functional.interpolate(images, tuple(teacher.input_hw), mode="bilinear", antialias=True)
+    rows: Tensor = teacher.descriptor_only(images)
+    return rows.float()
 
 
 def model_options(recipe: Recipe, attributes: int) -> dict[str, Any]:
@@ -177,13 +197,32 @@ def build_learner(recipe: Recipe, identities: int, attributes: int, device: torc
                         f"reads {list(hw)} only")
     with torch.no_grad():
         probe = model.eval()(torch.zeros(1, 3, *hw))
+    teacher = None if recipe.teacher is None else load_teacher(recipe.teacher)
     criterion = build_criterion(
         recipe.loss, classes, [f.shape[1] for f in probe.features],
         None if probe.pooled is None else probe.pooled.shape[1],
         0 if probe.attribute_logits is None else probe.attribute_logits.shape[1],
-        descriptor_dim=probe.descriptor.shape[1], generator=torch.Generator().manual_seed(recipe.seed))
+        descriptor_dim=probe.descriptor.shape[1],
+        teacher_dim=None if teacher is None else int(teacher.dim),  # type: ignore[arg-type]
+        generator=torch.Generator().manual_seed(recipe.seed))
     half = recipe.precision == "bfloat16-cpu" or (recipe.precision == "bfloat16" and device.type == "cuda")
-    return Learner(model, criterion, half).to(device).to(memory_format=layout(device, model))
+    return Learner(model, criterion, half, teacher).to(device).to(memory_format=layout(device, model))
+
+
+def load_teacher(name: str) -> nn.Module:
+    """The network whose descriptors are learnt from: shipped weights by name, or a file of ours.
+
+    Raises:
+        ReidError: there is no such thing, or it is damaged.
+    """
+    from reid_models.shipped import FOLDER, shipped_names
+    from reid_models.weights import load_weights
+
+    path = FOLDER / f"{name}.safetensors" if name in shipped_names() else Path(name)
+    if not path.is_file():
+        known = ", ".join(shipped_names())
+        raise ReidError(f"teacher '{name}': neither one of the shipped weights ({known}) nor a file")
+    return load_weights(path)[0].eval()
 
 
 def layout(device: torch.device, model: nn.Module) -> torch.memory_format:

@@ -1,4 +1,4 @@
-"""Losses and regularisers of the five papers, put together from a list of terms as a recipe writes them.
+"""Losses and regularisers of the five papers, and learning from a teacher: a list of terms, as a recipe writes them.
 
 torch is imported when a criterion is built, not here.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from reid_models.losses.criterion import Criterion
 
-__all__ = ["LOSSES", "build_criterion", "extra_classes"]
+__all__ = ["LEARN_FROM_TEACHER", "LOSSES", "build_criterion", "extra_classes"]
 
 LOSSES: dict[str, str] = {
     "cross_entropy": "reid_models.losses.classification:CrossEntropy",
@@ -25,14 +25,19 @@ LOSSES: dict[str, str] = {
     "angular_margin": "reid_models.losses.angular:AngularMargin",
     "attributes": "reid_models.losses.angular:Attributes",
     "center": "reid_models.losses.center:Center",
+    "imitation": "reid_models.losses.distillation:Imitation",
+    "neighbourhood": "reid_models.losses.distillation:Neighbourhood",
 }
 """Name → ``module:Class``. A class has ``ON``, what it may read of a model's output (the first is the default), and is
 called as ``Class(sizes, **options)``."""
 
+LEARN_FROM_TEACHER = ("imitation", "neighbourhood")
+"""Losses that compare with the descriptors of a trained network."""
+
 
 def build_criterion(terms: Sequence[Mapping[str, Any]], num_classes: int, feature_dims: Sequence[int],
                     pooled_dim: int | None, attributes: int, *, descriptor_dim: int | None = None,
-                    generator: torch.Generator | None = None) -> Criterion:
+                    teacher_dim: int | None = None, generator: torch.Generator | None = None) -> Criterion:
     """Build the weighted sum of a recipe's loss terms.
 
     Args:
@@ -42,6 +47,7 @@ def build_criterion(terms: Sequence[Mapping[str, Any]], num_classes: int, featur
         pooled_dim: the width of the model's pooled feature, None where it has none.
         attributes: how many two-way attributes the model predicts (0: none).
         descriptor_dim: the width of the descriptor; needed only by a loss that owns weights and reads it.
+        teacher_dim: the width of a teacher's descriptor; None: there is no teacher.
         generator: initialises the weights that losses own (CPU; a fixed one by default).
 
     Raises:
@@ -49,7 +55,7 @@ def build_criterion(terms: Sequence[Mapping[str, Any]], num_classes: int, featur
     """
     from reid_models.losses.criterion import Criterion, Sizes
 
-    sizes = Sizes(num_classes, tuple(feature_dims), pooled_dim, attributes, descriptor_dim)
+    sizes = Sizes(num_classes, tuple(feature_dims), pooled_dim, attributes, descriptor_dim, teacher_dim)
     return Criterion.of(terms, sizes, LOSSES, generator)
 
 

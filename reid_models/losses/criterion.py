@@ -22,13 +22,14 @@ _GIVEN = ("self", "sizes", "width", "generator")
 
 @dataclass(frozen=True)
 class Sizes:
-    """The widths of what a model gives: classes, each of its features, its pooled feature, attributes, descriptor."""
+    """The widths of what a model gives: classes, features, pooled feature, attributes, descriptor; and a teacher's."""
 
     num_classes: int
     feature_dims: tuple[int, ...] = ()
     pooled_dim: int | None = None
     attributes: int = 0
     descriptor_dim: int | None = None
+    teacher_dim: int | None = None
 
     def widths(self, on: str) -> list[int | None]:
         """The width of each tensor that ``on`` stands for; None: not known."""

@@ -43,6 +43,7 @@ RECIPES = {
     "AMBH": [AM, BH | {"weight": 0.43}],
     "AM0BHsp": [AM0, BH | {"margin": "softplus", "weight": 0.43}],
     "AM0BH-Attr": [AM0, BH | {"weight": 0.33}, {"name": "attributes", "weight": 0.25, "scale": 14, "margin": 0.0}],
+    "ours, taught": [{"name": "imitation"}, {"name": "neighbourhood", "weight": 0.5}],
     "Robust-ReID a": [SMOOTH],
     "Robust-ReID b": [SMOOTH, BH | {"mining": "all"}],
     "Robust-ReID e": [SMOOTH, BH | {"mining": "soft"}],
@@ -64,11 +65,12 @@ def output(seed: int = 0) -> ModelOutput:
 
 def target() -> Target:
     return Target(torch.tensor([0, 0, 1, 1, 2, 2, 3, -1]), torch.zeros(N, dtype=torch.long),
-                  generated=torch.tensor([False] * 7 + [True]), attributes=torch.ones(N, M, dtype=torch.long))
+                  generated=torch.tensor([False] * 7 + [True]), attributes=torch.ones(N, M, dtype=torch.long),
+                  teacher=torch.randn(N, 9, generator=torch.Generator().manual_seed(5)))
 
 
 def build(terms, **more):
-    sizes = {"num_classes": C, "feature_dims": [5, 7], "pooled_dim": 10, "attributes": M}
+    sizes = {"num_classes": C, "feature_dims": [5, 7], "pooled_dim": 10, "attributes": M, "teacher_dim": 9}
     return build_criterion(terms, **(sizes | more))
 
 

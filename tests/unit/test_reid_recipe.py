@@ -22,7 +22,7 @@ ROWS = {  # what the issue asks for: a recipe per row of the papers' tables
     "confidence-ce", "confidence-ls", "confidence-cp", "confidence-vib",
     "slsr", "slsr-lsro", "slsr-all-in-one", "slsr-pseudo-label", "slsr-baseline",
     "fidi", "fidi-btl", "fidi-bcl", "fidi-baseline1", "fidi-baseline1-btl", "fidi-mgn", "mgn", "fidi-bdb", "bdb",
-    "am0", "am", "bh", "am0bh1", "ambh", "am0bh", "am0bhsp", "am0bh-attr", "compact",
+    "am0", "am", "bh", "am0bh1", "ambh", "am0bh", "am0bhsp", "am0bh-attr", "compact", "distil",
 }  # fmt: skip
 
 
