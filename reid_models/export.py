@@ -34,6 +34,8 @@ Crops = Sequence[NDArray[np.uint8]]
 BATCHES = (1, 7, 64)
 TOLERANCE = 1e-4
 """Largest difference between any two numbers of a unit row, torch against ONNX Runtime."""
+HALF_TOLERANCE = 2e-3
+"""The same where weights are kept as 16-bit numbers, which have 11 significant bits."""
 _FEWEST_CROPS = 32
 _CHUNK = 16
 
@@ -64,7 +66,7 @@ class ExportReport:
 
     Attributes:
         path: the file.
-        max_difference: largest difference to torch, of the full network, at batches of 1, 7 and 64.
+        max_difference: largest difference to torch at batches of 1, 7 and 64; with ``int8`` the full network's.
         int8: what the 8-bit version loses, or None where there is none.
     """
 
@@ -73,7 +75,7 @@ class ExportReport:
     int8: Int8Loss | None = None
 
 
-def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, int8: bool = False,
+def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, int8: bool = False, half: bool = False,
                 calibration_crops: Crops | None = None, card: Mapping[str, Any] | None = None) -> ExportReport:
     """Write a model as an ONNX file with a dynamic batch.
 
@@ -81,6 +83,7 @@ def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, in
         model_or_weights: a model, or a file of :func:`reid_models.weights.save_weights`.
         out: a name that ends in ``.onnx``; a file of that name is replaced in one step.
         int8: 8-bit weights and activations.
+        half: weights kept as 16-bit numbers: half the file, computed with in 32 bits as before.
         calibration_crops: (h, w, 3) uint8 BGR crops of any size, for ``int8``: every second one shows the range of
             the activations, the others measure what is lost.
         card: of the weights, where a model is given.
@@ -98,6 +101,9 @@ def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, in
     loss = None
     if int8:
         network, loss = quantise(network, crops)
+    elif half:
+        network = halve(network)
+        difference = _within(HALF_TOLERANCE, _compare(model, network, BATCHES), out.stem)
     write_atomic(out, network)
     return ExportReport(out, difference, loss)
 
@@ -116,10 +122,44 @@ def onnx_bytes(model: nn.Module, card: Mapping[str, Any] | None = None, name: st
         difference = _compare(model, network, batches)
     finally:
         model.train(training)
-    if not difference <= TOLERANCE:  # also where it is not a number
-        raise ReidError(f"{name or model.name}: the exported network differs from torch's by {difference:.2g}, "
-                        f"more than {TOLERANCE:g}; not written")
-    return network + _metadata(model, card, name), difference
+    return network + _metadata(model, card, name), _within(TOLERANCE, difference, name or str(model.name))
+
+
+def _within(tolerance: float, difference: float, name: str) -> float:
+    if not difference <= tolerance:  # also where it is not a number
+        raise ReidError(f"{name}: the exported network differs from torch's by {difference:.2g}, more than "
+                        f"{tolerance:g}; not written")
+    return difference
+
+
+def halve(network: bytes) -> bytes:
+    """The same network with every constant matrix and kernel as 16-bit numbers, each behind a cast to 32 bits.
+
+    ONNX Runtime works such casts out once, when it loads the file.
+
+    Raises:
+        ReidError: the package onnx is missing, or a weight is beyond what 16 bits hold.
+    """
+    try:
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+    except ImportError as error:
+        raise ReidError(f"16-bit weights need the package onnx, which cannot be imported ({error}); pip install onnx"
+                        ) from error
+    model = onnx.load_model_from_string(network)
+    casts = []
+    for kept in model.graph.initializer:
+        if kept.data_type != TensorProto.FLOAT or len(kept.dims) < 2:
+            continue
+        name, values = kept.name, numpy_helper.to_array(kept)
+        if np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+            raise ReidError(f"{name} holds a number beyond 65,504, which 16 bits cannot; not written")
+        kept.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+        casts.append(helper.make_node("Cast", [kept.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
 
 
 def quantise(network: bytes, crops: Crops) -> tuple[bytes, Int8Loss]:

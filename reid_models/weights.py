@@ -108,6 +108,29 @@ def update_card(path: str | Path, **changes: Any) -> dict[str, Any]:
     return card
 
 
+def halve_weights(path: str | Path, out: str | Path) -> dict[str, Any]:
+    """Write a file of :func:`save_weights` anew at about half its size: matrices and kernels as 16-bit numbers.
+
+    Biases and normalisations keep their 32 bits, and whoever loads the file computes in 32 bits.
+
+    Returns:
+        The new card; all but its ``sha256`` is the old one.
+
+    Raises:
+        ReidError: a file that cannot be read or written, or a weight beyond what 16 bits hold.
+    """
+    path, out = Path(path), _checked_name(out)
+    card, tensors = _read(path)
+    halved = {name: t.half() if t.dtype == torch.float32 and t.ndim > 1 else t for name, t in tensors.items()}
+    for name, tensor in halved.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ReidError(f"{path}: {name} holds a number beyond 65,504, which 16 bits cannot; not written")
+    _check_answer(_filled(card, tensors, str(path)), card, halved, out)
+    card = card | {"sha256": digest(halved)}
+    _write(out, halved, card)
+    return card
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name of a ``.safetensors`` file or of another's ``.pth``, ``.pt`` or ``.bin``, on the CPU.
 

@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 @click.command("export-reid")
 @click.argument("weights", type=click.Path(path_type=Path))
-@click.option("--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path), help="File to write.")
+@click.option("--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path),
+              help="File to write; with --half also FILE.safetensors.")
+@click.option("--half", is_flag=True, help="Weights as 16-bit numbers: half the size. Computes in 32 bits as before.")
 @click.option("--int8", is_flag=True, help="8-bit version; prints what it loses. Needs --data.")
 @click.option("--data", metavar="ROOT", type=click.Path(path_type=Path),
               help="With --int8: folder of a dataset. Its training pictures calibrate, its others measure.")
 @click.option("--dataset", metavar="NAME", default="folder", show_default=True, help="With --int8: layout of --data.")
 @click.option("--crops", default=512, show_default=True, type=click.IntRange(64),
               help="With --int8: training pictures to calibrate with.")
-def export_reid_command(weights: Path, out: Path, int8: bool, data: Path | None, dataset: str, crops: int) -> None:
+def export_reid_command(weights: Path, out: Path, half: bool, int8: bool, data: Path | None, dataset: str,
+                        crops: int) -> None:
     """Export WEIGHTS (a .safetensors file that train-reid wrote) to ONNX, checked against torch."""
     from reid_models.errors import ReidError
 
@@ -33,8 +36,13 @@ def export_reid_command(weights: Path, out: Path, int8: bool, data: Path | None,
         raise click.UsageError("--int8 needs --data: pictures of people to calibrate with")
     if data is not None and not int8:
         raise click.UsageError("--data is for --int8 only")
+    if half and int8:
+        raise click.UsageError("--half and --int8 exclude each other")
     try:
-        _export(weights, out, crops, _dataset(dataset, data) if data is not None else None)
+        if half and out.suffix.lower() == ".safetensors":
+            _halve(weights, out)
+            return
+        _export(weights, out, half, crops, _dataset(dataset, data) if data is not None else None)
     except ReidError as error:
         raise WeightsError(str(error)) from error
     except ImportError as error:
@@ -47,13 +55,20 @@ def _dataset(name: str, root: Path) -> ReidDataset:
     return read_dataset(name, root)
 
 
-def _export(weights: Path, out: Path, crops: int, dataset: ReidDataset | None) -> None:
+def _halve(weights: Path, out: Path) -> None:
+    from reid_models.weights import halve_weights
+
+    halve_weights(weights, out)
+    click.echo(f"{out}  ({out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _export(weights: Path, out: Path, half: bool, crops: int, dataset: ReidDataset | None) -> None:
     from reid_models.card import read_card
     from reid_models.export import BATCHES, export_onnx
 
     height, width = read_card(weights)["input_hw"]
     chosen = None if dataset is None else _sample(dataset, (height, width), crops)
-    report = export_onnx(weights, out, int8=dataset is not None, calibration_crops=chosen)
+    report = export_onnx(weights, out, half=half, int8=dataset is not None, calibration_crops=chosen)
     batches = ", ".join(map(str, BATCHES))
     click.echo(f"{report.path}  (largest difference to torch at batches of {batches}: {report.max_difference:.1e})")
     if report.int8 is None or dataset is None:

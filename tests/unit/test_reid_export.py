@@ -17,10 +17,11 @@ from mctrack.commands.export_reid import export_reid_command  # noqa: E402
 from mctrack.errors import WeightsError  # noqa: E402
 from reid_models import Calibration, ReidError, load  # noqa: E402
 from reid_models.backbones import build_model  # noqa: E402
-from reid_models.export import BATCHES, export_onnx, onnx_bytes, quantise  # noqa: E402
+from reid_models.card import read_card  # noqa: E402
+from reid_models.export import BATCHES, export_onnx, halve, onnx_bytes, quantise  # noqa: E402
 from reid_models.onnx import OnnxEmbedder  # noqa: E402
 from reid_models.torch_embedder import TorchEmbedder  # noqa: E402
-from reid_models.weights import save_weights, update_card  # noqa: E402
+from reid_models.weights import halve_weights, load_weights, read_tensors, save_weights, update_card  # noqa: E402
 
 
 def crops_of(rng, n):
@@ -171,6 +172,52 @@ def test_int8_needs_crops_and_its_tool(tmp_path, weights, rng, monkeypatch):
     assert not (tmp_path / "out.onnx").exists()
 
 
+# ---------------------------------------------------------------------- 16 bits
+
+
+def test_half_is_half_as_large_and_answers_nearly_alike(tmp_path, weights, rng):
+    onnx = pytest.importorskip("onnx")
+    full, report = (export_onnx(weights, tmp_path / f"{h}.onnx", half=h) for h in (False, True))
+    assert full.max_difference < report.max_difference < 1e-3
+    kinds = {t.name: t.data_type for t in onnx.load(report.path).graph.initializer if len(t.dims) > 1}
+    assert kinds
+    assert set(kinds.values()) == {onnx.TensorProto.FLOAT16}
+    assert all(name.endswith(".half") for name in kinds)
+    whole, half, crops = load(full.path, "cpu"), load(report.path, "cpu"), crops_of(rng, 9)
+    np.testing.assert_allclose(half.embed(crops), whole.embed(crops), atol=1e-3)
+    assert half.calibration == whole.calibration
+    assert half.description == whole.description.replace("False", "True")
+
+
+def test_half_weights_load_as_others(tmp_path, weights, rng):
+    out, crops = tmp_path / "half.safetensors", crops_of(rng, 9)
+    card = halve_weights(weights, out)
+    model, read = load_weights(out)
+    assert read == card
+    assert {k for k in card if card[k] != read_card(weights)[k]} == {"sha256"}
+    assert all(t.dtype == torch.float32 for t in model.state_dict().values() if t.is_floating_point())
+    kept = read_tensors(out)
+    assert {t.dtype for t in kept.values() if t.ndim > 1} == {torch.float16}
+    assert torch.float16 not in {t.dtype for t in kept.values() if t.ndim < 2}
+    np.testing.assert_allclose(TorchEmbedder(out, "cpu").embed(crops), TorchEmbedder(weights, "cpu").embed(crops),
+                               atol=1e-3)
+
+
+def test_half_refuses_what_16_bits_cannot_hold(tmp_path, tiny_model, monkeypatch):  # noqa: F811
+    pytest.importorskip("onnx")
+    with torch.no_grad():
+        next(p for p in tiny_model.parameters() if p.ndim > 1)[0] = 1e5
+    save_weights(tmp_path / "large.safetensors", tiny_model, {})
+    for write in (lambda: halve_weights(tmp_path / "large.safetensors", tmp_path / "half.safetensors"),
+                  lambda: halve(onnx_bytes(tiny_model)[0])):
+        with pytest.raises(ReidError, match="a number beyond 65,504"):
+            write()
+    assert not (tmp_path / "half.safetensors").exists()
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ReidError, match="need the package onnx"):
+        halve(b"")
+
+
 # ---------------------------------------------------------------------- the command
 
 
@@ -192,6 +239,16 @@ def test_the_command_exports(tmp_path, weights):
     assert done.exit_code == 0
     assert str(out) in done.output
     assert f"batches of {', '.join(map(str, BATCHES))}: " in done.output
+    assert load(out, "cpu").dim == 12
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+def test_the_command_halves(tmp_path, weights, suffix):
+    pytest.importorskip("onnx")
+    out = tmp_path / f"half{suffix}"
+    done = CliRunner().invoke(export_reid_command, [str(weights), "--half", "--out", str(out)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert str(out) in done.output
     assert load(out, "cpu").dim == 12
 
 
@@ -222,7 +279,8 @@ def test_the_commands_errors_are_one_line(tmp_path, weights, monkeypatch, argume
 
 
 def test_the_commands_options_that_miss_each_other(weights):
-    for arguments, text in ((["--int8"], "--int8 needs --data"), (["--data", "."], "--data is for --int8 only")):
+    for arguments, text in ((["--int8"], "--int8 needs --data"), (["--data", "."], "--data is for --int8 only"),
+                            (["--int8", "--half", "--data", "."], "exclude each other")):
         done = CliRunner().invoke(export_reid_command, [str(weights), "--out", "x.onnx", *arguments])
         assert done.exit_code == 2
         assert text in done.output
