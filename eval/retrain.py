@@ -1,12 +1,13 @@
-"""Train what ships from nothing: the compact Robust-ReID embedder, and the person detector.
+"""Train what ships from nothing: the compact Robust-ReID embedder, the 1x that learns from it, and the person detector.
 
     python eval/retrain.py embedder --people makehuman:DIR --out work/embedder
+    python eval/retrain.py embedder-1x --people makehuman:DIR --out work/embedder
     python eval/retrain.py detector --people makehuman:DIR --out work/detector
 
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule; the default is what made the weights that ship, on one core of
-a CPU: about an hour and a quarter for the embedder, three hours for the detector. ``--set KEY=VALUE`` goes on to
+a CPU: about an hour and a quarter for each embedder, three hours for the detector. ``--set KEY=VALUE`` goes on to
 ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
@@ -51,6 +52,20 @@ def embedder(args: argparse.Namespace) -> None:
     step(["export-reid", args.out / "trained" / "weights.safetensors", "--out", args.out / "robust_reid_compact.onnx"])
 
 
+def embedder_1x(args: argparse.Namespace) -> None:
+    """Rendered people and the shipped compact network's descriptors of them → weights of 1x, kept at 16 bits → ONNX."""
+    data, trained = args.out / "varied", args.out / f"trained-{args.model}"
+    step(["synth", "reid", "--people", args.people, "--identities", args.identities, "--cameras", 240, "--images", 12,
+          "--seed", args.seed, "--workers", args.workers, "--out", data])
+    settings = [f"model.name={args.model}", f"epoch_scale={args.scale}",
+                *(["precision=bfloat16-cpu"] if args.device == "cpu" else []), *args.set]
+    resume = ["--resume"] if (trained / "checkpoints").is_dir() else []
+    step(["train-reid", "--recipe", "distil", "--data", data, "--dataset", "market1501", "--out", trained, "--device",
+          args.device, *resume, *(word for s in settings for word in ("--set", s))])
+    for suffix in ("safetensors", "onnx"):
+        step(["export-reid", trained / "weights.safetensors", "--half", "--out", args.out / f"{args.model}.{suffix}"])
+
+
 SCENES = (("pairs", 901, 150), ("pairs", 902, 150), ("lab", 911, 130), ("lab", 912, 130), ("lab", 913, 130),
           ("lab", 914, 130), ("corridor", 921, 100), ("street", 931, 70))  # fmt: skip
 """(preset, seed, seconds) filmed once a second for the detector. Hall is left out: a place it has never seen."""
@@ -74,10 +89,11 @@ def detector(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["embedder", "detector"])
+    parser.add_argument("what", choices=["embedder", "embedder-1x", "detector"])
+    parser.add_argument("--model", default="robust_reid_1x", help="embedder-1x: which network, e.g. ha_cnn")
     parser.add_argument("--people", default="parametric", help="parametric, or makehuman:DIR")
     parser.add_argument("--identities", type=int, default=2500)
-    parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175 and 0.5")
+    parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175, 0.04 and 0.5")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of the detector's training on a CPU")
@@ -86,8 +102,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if args.scale is None:
-        args.scale = {"embedder": 0.175, "detector": 0.5}[args.what]
-    {"embedder": embedder, "detector": detector}[args.what](args)
+        args.scale = {"embedder": 0.175, "embedder-1x": 0.04, "detector": 0.5}[args.what]
+    {"embedder": embedder, "embedder-1x": embedder_1x, "detector": detector}[args.what](args)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,10 @@ def evaluate_features(query: NDArray[Any], gallery: NDArray[Any], query_pid: Int
             or query.shape[1:] != gallery.shape[1:]:
         raise ReidError(f"features have shapes {query.shape} and {gallery.shape} for {len(labels.query_pid)} "
                         f"queries and {len(labels.gallery_pid)} gallery entries")
+    somebody = labels.gallery_pid >= 0
+    if not somebody.all():  # junk would cost its share of the product, and ranks nowhere
+        gallery = gallery[somebody]
+        labels = _Labels(query_pid, labels.gallery_pid[somebody], query_camid, labels.gallery_camid[somebody])
     return _collect(row for start, distmat in _distances(query, gallery, chunk)
                     for row in labels.score(distmat, start, own=True))
 
