@@ -24,7 +24,7 @@ from torch import nn
 from reid_models.atomic import write_atomic
 from reid_models.checkpoint import load_checkpoint, save_checkpoint
 from reid_models.errors import ReidError
-from reid_models.recipe import Recipe
+from reid_models.recipe import Recipe, recipe_from_dict
 from reid_models.schedules import Schedule
 from reid_models.swag import Swag, bayesian_average, reestimate_batchnorm
 from reid_models.train_data import TrainingSet, training_set
@@ -224,7 +224,8 @@ class Training:
 
     def _resume(self) -> None:
         state, warning = load_checkpoint(self.out / CHECKPOINTS)
-        changed = _differences(state["recipe"], self.recipe.to_dict())
+        before = recipe_from_dict(state["recipe"], str(self.out))  # newer keys have their default
+        changed = _differences(before.to_dict(), self.recipe.to_dict())
         if changed:
             raise ReidError(f"{self.out} was begun with another recipe ({', '.join(changed[:3])}); resume with the "
                             "same, or start anew in another folder")

@@ -93,7 +93,7 @@ class RobustReID(nn.Module):
         self.local_head = LinearHead(last * REGIONS, plan.head)
         classes = [classifier(plan.head, num_classes) for _ in range(2)] if num_classes else []
         self.classifiers = nn.ModuleList(classes)
-        initialise(self)
+        initialise(self, shift=1.0 if blocks == "shuffle" else 0.0)  # 70 layers deep, and only halves go round them
         for module in self.modules():
             if isinstance(module, HardAttention):
                 module.reset()

@@ -40,8 +40,12 @@ def depthwise(channels: int, stride: int = 1, relu: bool = False) -> ConvBN:
     return ConvBN(channels, channels, 3, stride, groups=channels, relu=relu)
 
 
-def initialise(model: nn.Module) -> None:
-    """He initialisation for convolutions, unit gain and no shift for normalisation, small normals for linear layers.
+def initialise(model: nn.Module, shift: float = 0.0) -> None:
+    """He initialisation for convolutions, unit gain for normalisation, small normals for linear layers.
+
+    ``shift`` is what normalisations before a ReLU start with. At 0, ReLU cuts half of everything, and each of many
+    layers without shortcuts amplifies small differences (Yang et al., "A mean field theory of batch normalization",
+    2019): any step changes what comes out of them beyond recognition. At 1 they start nearly linear.
 
     Layers whose start matters (the regions of the hard attention) set theirs after this has run.
     """
@@ -53,6 +57,8 @@ def initialise(model: nn.Module) -> None:
             nn.init.normal_(module.weight, std=(gain / fan) ** 0.5)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+        elif isinstance(module, ConvBN) and module.relu:
+            nn.init.constant_(module.bn.bias, shift)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.01 if module.bias is None else module.in_features**-0.5)
             if module.bias is not None:
