@@ -17,6 +17,7 @@ COMMANDS = {
     "run": "mctrack.commands.run:run_command",
     "export": "mctrack.commands.export:export_command",
     "refine": "mctrack.commands.refine:refine_command",
+    "redraw": "mctrack.commands.redraw:redraw_command",
     "birdseye": "mctrack.commands.birdseye:birdseye_command",
     "eval": "mctrack.commands.eval:eval_command",
     "calibrate": "mctrack.commands.calibrate:calibrate",

@@ -29,7 +29,7 @@ GROUND = {"errors", "types", "boxes", "config", "registry", "resources"}
 ROOMS = {"video", "track", "geometry", "associate", "evaluation", "sinks", "synth"}
 PLUGGED = {"detect", "embed"}
 LOOP = {"pipeline"}
-CALLS = {"run", "resume", "folder", "refinement"}
+CALLS = {"run", "resume", "folder", "refinement", "redrawing"}
 FRONT = {"cli", "commands", "__main__"}
 LEAVES = {"meter", "commented"}
 """Small helpers that know the ground floor at most."""
