@@ -84,6 +84,11 @@ def _resolve(name: str, target: str) -> Any:
 def _unknown(name: str) -> str:
     if Path(name).exists():
         return f"embedder {name}: only .onnx files and our own .safetensors can be loaded; export the model to ONNX"
+    from reid_models.backbones import BACKBONES
+
+    if name in BACKBONES:
+        return (f"embedder '{name}': no weights of this network ship; train some (mctrack train-reid --recipe distil "
+                f"--set model.name={name} …) and give the path of the .safetensors file")
     near = get_close_matches(name, EMBEDDERS, n=1, cutoff=0.5)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     known = ", ".join(EMBEDDERS)

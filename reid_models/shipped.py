@@ -1,4 +1,6 @@
-"""Networks that come with the package: ``pretrained/<name>.onnx``, each with its card ``<name>.json``.
+"""Networks that come with the package: ``pretrained/<name>.safetensors``, each with its card ``<name>.json``.
+
+What is used by default has an ``.onnx`` file, too, and needs no torch. The others are exported at their first use.
 
 Whatever lies there is an embedder by its file's name; every attribute of this module that bears such a name is a
 function ``(device) -> Embedder``, which makes ``reid_models.shipped:<name>`` an entry as any other.
@@ -19,18 +21,22 @@ FOLDER = Path(__file__).resolve().parent / "pretrained"
 
 def shipped_names(folder: Path | None = None) -> tuple[str, ...]:
     """The names, sorted."""
-    return tuple(sorted(path.stem for path in (folder or FOLDER).glob("[!.]*.onnx")))
+    files = (path for suffix in ("onnx", "safetensors") for path in (folder or FOLDER).glob(f"[!.]*.{suffix}"))
+    return tuple(sorted({path.stem for path in files}))
 
 
 def load_shipped(name: str, device: str = "auto") -> Embedder:
     """One of them.
 
     Raises:
-        ReidError: it is damaged, or there is no such device.
+        ReidError: it is damaged, torch is needed and not here, or there is no such device.
     """
     from reid_models.onnx import OnnxEmbedder
+    from reid_models.torch_embedder import load_trained
 
-    return OnnxEmbedder(FOLDER / f"{name}.onnx", device)
+    exported = FOLDER / f"{name}.onnx"
+    return OnnxEmbedder(exported, device) if exported.is_file() else load_trained(
+        exported.with_suffix(".safetensors"), device)
 
 
 def __getattr__(name: str) -> Callable[..., Embedder]:

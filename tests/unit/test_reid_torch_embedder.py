@@ -190,6 +190,25 @@ def test_what_is_shipped_has_a_name(weights, rng, monkeypatch, tmp_path):
         load("reid_models.shipped:net_2x")
 
 
+def test_what_is_shipped_without_an_export_is_exported_at_its_first_use(weights, rng, monkeypatch, tmp_path):
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    shutil.copy(weights, folder / "net.safetensors")
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    assert shipped.shipped_names() == ("net",)
+    crops = crops_of(rng, 3)
+    for _ in range(2):
+        net = shipped.load_shipped("net", "cpu")
+        assert isinstance(net, OnnxEmbedder)
+        np.testing.assert_allclose(net.embed(crops), TorchEmbedder(weights, "cpu").embed(crops), atol=1e-5)
+    assert shipped.shipped_names() == ("net",)
+
+
+def test_a_network_without_weights_says_how_to_get_some():
+    with pytest.raises(ReidError, match=r"'ha_cnn': no weights of this network ship; train some \(mctrack train-reid"):
+        load("ha_cnn")
+
+
 def test_all_that_is_shipped_is_listed():
     assert set(shipped.shipped_names()) <= set(embedder.EMBEDDERS)
 
