@@ -139,12 +139,13 @@ def compare_runs(job: Job, axis: str, runner: Runner | None, say: Say) -> Compar
     errors: list[MctrackError] = []
     if key != RESULTS_AXIS:
         job = _cut_once(job, base, say)
-    short = key == RESULTS_AXIS and len({Path(v).name for v in values}) == len(values)
+    paths = {v for v in values if key == RESULTS_AXIS or Path(v).is_file()}
+    short = len({Path(v).name if v in paths else v for v in values}) == len(values)
     for value in values:
         say(f"{key} = {value}:")
         own = {"results": Path(value)} if key == RESULTS_AXIS else {
             "settings": (*job.settings, f"{key}={value}"), "out": base / slug(value)}
-        label = Path(value).name if short else value
+        label = Path(value).name if short and value in paths else value
         try:
             reports[label] = score(replace(job, **own), runner, say)
         except MctrackError as error:

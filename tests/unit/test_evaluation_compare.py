@@ -130,7 +130,7 @@ def run(tmp_path: Path, *arguments: object, broken: str = "") -> tuple[int, str,
         value = request.settings[-1].split("=")[1]
         if value == broken:
             raise SourceError("the camera is on fire")
-        return tmp_path / f"results-{value}"
+        return tmp_path / f"results-{slug(value)}"
 
     command = make_eval_command(runner)
     result = CliRunner().invoke(command, ["--benchmark", "mot15", "--root", str(tmp_path / "truth"), "--engine", "fast",
@@ -158,6 +158,20 @@ def test_the_command_runs_once_per_value(tmp_path: Path) -> None:
     tables = [line for line in markdown.read_text().splitlines() if line.startswith("|")]
     assert tables[0].startswith("| x.y | HOTA |")
     assert any(line.startswith("| against 0.1 | HOTA |") for line in tables)
+
+
+def test_a_file_is_called_by_its_name_in_the_table(tmp_path: Path) -> None:
+    reports(tmp_path)
+    weights = tmp_path / "folder" / "net.safetensors"
+    weights.parent.mkdir()
+    weights.touch()
+    (tmp_path / "results-0.4").rename(tmp_path / f"results-{slug(str(weights))}")
+    json_file = tmp_path / "c.json"
+    code, text, seen = run(tmp_path, "--compare", f"x=0.1,{weights}", "--json", json_file)
+    assert code == 0
+    assert seen[1].settings == (f"x={weights}",)
+    assert list(json.loads(json_file.read_text())["runs"]) == ["0.1", "net.safetensors"]
+    assert str(tmp_path / "folder") not in text.split("net.safetensors:", 1)[1]
 
 
 def test_a_run_that_fails_is_a_gap_and_the_others_are_scored(tmp_path: Path) -> None:
