@@ -23,6 +23,8 @@ from mctrack.evaluation.score import Counts, figures, pooled
 SAMPLES = 1000
 LEVEL = 0.95
 BOOTSTRAPPED = {"image": ("HOTA", "DetA", "AssA", "MOTA", "IDF1"), "ground": ("MODA", "MODP", "MOTA", "IDF1")}
+SCENE = (*ACROSS, *(f"GP_{k}" for k in ("MODA", "MODP", "MOTA", "IDF1")))
+"""Figures of a scene as a whole: across cameras, and on the floor where there is truth."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Comparison:
         totals = [[self.axis, *keys]]
         for name, report in self.reports.items():
             label = name if report.complete else f"{name} (incomplete)"
-            totals.append([label, *(shown(k, report.combined.get(k)) for k in keys)])
+            totals.append([label, *(shown(k.removeprefix("GP_"), report.combined.get(k)) for k in keys)])
         if not self.differences:
             return [totals]
         compared = list(dict.fromkeys(k for found in self.differences.values() for k in found))
@@ -100,7 +102,7 @@ class Comparison:
         return [totals, rows]
 
     def _keys(self) -> list[str]:
-        keys = [k for k in ACROSS if any(k in r.combined for r in self.reports.values())]
+        keys = [k for k in SCENE if any(k in r.combined for r in self.reports.values())]
         return [*SHOWN[self.first.plane], *keys]
 
     def to_text(self) -> str:
@@ -190,7 +192,7 @@ def _differences(first: Report, other: Report, rng: np.random.Generator, samples
         ends = np.quantile(draws[:, i], [tail, 1 - tail]).tolist() if len(draws) else [None, None]
         found[key] = Difference(float(values[i]), *ends)
     if first.one_scene:
-        for key in ACROSS:
+        for key in SCENE:
             a, b = first.combined.get(key), other.combined.get(key)
             if a is not None and b is not None:
                 found[key] = Difference(b - a)

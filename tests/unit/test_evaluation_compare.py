@@ -87,6 +87,16 @@ def test_one_sequence_has_no_interval_and_says_so(tmp_path: Path) -> None:
     assert any("cameras of one scene are one sample" in n for n in found.notes)
 
 
+def test_a_scene_is_compared_on_the_floor_too(tmp_path: Path) -> None:
+    floor = {"0.1": {"GP_MOTA": 0.5, "GP_IDF1": 0.4}, "0.4": {"GP_MOTA": 0.75, "GP_IDF1": 0.9}}
+    runs = {k: replace(r, one_scene=True, combined=r.combined | floor[k]) for k, r in reports(tmp_path, 4).items()}
+    found = compare("m", runs)
+    assert found.differences["0.4"]["GP_IDF1"].value == pytest.approx(0.5)
+    totals, differences = found.tables()
+    assert (totals[0][-2:], totals[1][-2:]) == (["GP_MOTA", "GP_IDF1"], ["50.00", "40.00"])
+    assert differences[1][-2:] == ["+25.00", "+50.00"]
+
+
 def test_only_sequences_scored_in_both_are_compared(tmp_path: Path) -> None:
     runs = reports(tmp_path)
     (tmp_path / "results-0.4" / "S0.txt").write_text("1,1,nan,0,1,1\n")
