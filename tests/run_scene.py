@@ -128,9 +128,14 @@ def mctrack_run(*arguments: str | Path, **options: Any) -> subprocess.CompletedP
 
 def typed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The same in this process: quicker, for what needs no process of its own."""
+    return called("run", *arguments)
+
+
+def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ``mctrack …`` in this process."""
     from mctrack.cli import main
 
-    words = _plainly(["run", *map(str, arguments)])
+    words = _plainly([str(a) for a in arguments])
     out, err = io.StringIO(), io.StringIO()
     code: Any = 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_scene import PLAIN, one_line, video_times, walk_past
+from run_scene import PLAIN, called, one_line, video_times, walk_past
 
 from mctrack.config import RunConfig
 from mctrack.run import run
@@ -23,16 +22,7 @@ NAME = 777
 
 
 def redraw(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    from mctrack.cli import main
-
-    words, out, err = ["redraw", *map(str, arguments)], io.StringIO(), io.StringIO()
-    code: Any = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(words)
-        except SystemExit as ended:
-            code = ended.code
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    return called("redraw", *arguments)
 
 
 @pytest.fixture(scope="module")
