@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,35 +19,16 @@ import numpy as np
 
 from mctrack.errors import ConfigError, OutputError, SourceError
 from mctrack.folder import STORE_FILE
-from mctrack.types import FloatArray, Instant, InstantResult, IntArray, Tracks, TrackState
+from mctrack.types import FloatArray, Instant, InstantResult, Tracks, TrackState
 
 if TYPE_CHECKING:
     from mctrack.config import RunConfig
-    from mctrack.sinks.schema import CameraInfo
+    from mctrack.sinks.schema import Boxes, CameraInfo
     from mctrack.video.source import VideoSource
     from mctrack.video.spec import CameraSpec
 
 TABLE = "tracks.csv"
 _COLUMNS = ("frame", "track_id", "global_id", "x", "y", "w", "h", "score")
-
-
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """One camera's rows of the table, by frame: ``xyxy`` (n, 4) pixels, the others (n,)."""
-
-    frame: IntArray
-    track_id: IntArray
-    global_id: IntArray
-    xyxy: FloatArray
-    score: FloatArray
-
-    def tracks(self, frame: int) -> tuple[Tracks, IntArray]:
-        """The people of a frame, and who they are."""
-        a, b = np.searchsorted(self.frame, [frame, frame + 1])
-        n = b - a
-        state = np.full(n, int(TrackState.CONFIRMED))
-        people = Tracks(self.track_id[a:b], self.xyxy[a:b], self.score[a:b], state, np.zeros(n), np.arange(n))
-        return people, self.global_id[a:b]
 
 
 def redraw(
@@ -87,14 +69,17 @@ def redraw(
         stack.callback(video.close)
         progress = ProgressSink({s.spec.name: s.frame_count for s in sources}, quiet)
         stack.callback(progress.close)
-        moments = instants(sources, config.video)
+        moments, left = instants(sources, config.video), set(names)
         stack.callback(moments.close)  # type: ignore[attr-defined]
         for instant in moments:
-            if all(f.index > ended[f.camera] for f in instant.frames):
-                break  # an interrupted run ended before its recordings
-            result = _result(instant, table)
-            video.write(result)
-            progress.write(result)
+            known = _as_far_as(instant, ended)
+            left -= {f.camera for f in instant.frames if f.index >= ended[f.camera]}
+            if known.frames:
+                result = _result(known, table)
+                video.write(result)
+                progress.write(result)
+            if not left:
+                break
         progress.close()
         video.close()
         return _into_place(video.paths, target)
@@ -102,8 +87,12 @@ def redraw(
 
 @contextmanager
 def _aside(target: Path) -> Iterator[Path]:
-    """A folder beside the target, gone afterwards."""
-    fresh = target.with_name(f"{target.name}.part")
+    """A fresh folder beside the target, gone afterwards."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"{target} cannot be made: {error.strerror}") from error
     try:
         yield fresh
     finally:
@@ -118,7 +107,7 @@ def _into_place(paths: list[Path], target: Path) -> list[Path]:
         raise OutputError(f"{target}: the videos cannot be put there: {error.strerror}") from error
 
 
-def read_table(path: Path, cameras: list[str]) -> dict[str, Drawn]:
+def read_table(path: Path, cameras: list[str]) -> dict[str, Boxes]:
     """A run's ``tracks.csv`` by camera; one that never saw anybody has no rows.
 
     Raises:
@@ -137,7 +126,7 @@ def read_table(path: Path, cameras: list[str]) -> dict[str, Drawn]:
         raise OutputError(f"no table at {path}: RUN is a folder that mctrack run or mctrack refine wrote") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise OutputError(f"{path} cannot be read: {error}") from error
-    return {name: _drawn(np.array(found, np.float64).reshape(-1, len(_COLUMNS))) for name, found in rows.items()}
+    return {name: _boxes(np.array(found, np.float64).reshape(-1, len(_COLUMNS))) for name, found in rows.items()}
 
 
 def _camera(name: str | None, known: dict[str, list[list[float]]], path: Path, line: int) -> str:
@@ -156,11 +145,14 @@ def _numbers(row: dict[str, str], path: Path, line: int) -> list[float]:
     return found
 
 
-def _drawn(rows: FloatArray) -> Drawn:
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    whole, xyxy = rows[:, :3].astype(np.int64), rows[:, 3:7].copy()
+def _boxes(rows: FloatArray) -> Boxes:
+    from mctrack.sinks.schema import Boxes
+
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    whole, xyxy, n = rows[:, :3].astype(np.int64), rows[:, 3:7].copy(), len(rows)
     xyxy[:, 2:] += xyxy[:, :2]
-    return Drawn(whole[:, 0], whole[:, 1], whole[:, 2], xyxy, rows[:, 7])
+    state = np.full(n, int(TrackState.CONFIRMED))
+    return Boxes(whole[:, 0], whole[:, 1], whole[:, 2], xyxy, rows[:, 7], state, np.zeros(n, bool))
 
 
 def _run_of(folder: Path) -> tuple[RunConfig, list[CameraInfo], dict[str, int]]:
@@ -214,9 +206,21 @@ def _source(spec: CameraSpec, info: CameraInfo, config: RunConfig, open_source: 
     return source
 
 
-def _result(instant: Instant, table: dict[str, Drawn]) -> InstantResult:
-    found = [table[frame.camera].tracks(frame.index) for frame in instant.frames]
-    return InstantResult(instant, tuple(t for t, _ in found), tuple(names for _, names in found), ())
+def _as_far_as(instant: Instant, ended: dict[str, int]) -> Instant:
+    """What the run read of an instant: an interrupted one ended before its recordings."""
+    return replace(instant, frames=tuple(f for f in instant.frames if f.index <= ended[f.camera]))
 
 
-__all__ = ["Drawn", "read_table", "redraw"]
+def _result(instant: Instant, table: dict[str, Boxes]) -> InstantResult:
+    tracks, names = [], []
+    for frame in instant.frames:
+        boxes = table[frame.camera]
+        here = slice(*np.searchsorted(boxes.frame_index, [frame.index, frame.index + 1]))
+        n = len(boxes.track_id[here])
+        tracks.append(Tracks(boxes.track_id[here], boxes.xyxy[here], boxes.score[here], boxes.state[here], np.zeros(n),
+                             np.arange(n)))  # fmt: skip
+        names.append(boxes.global_id[here])
+    return InstantResult(instant, tuple(tracks), tuple(names), ())
+
+
+__all__ = ["read_table", "redraw"]
