@@ -20,6 +20,7 @@ import numpy as np
 from mctrack.associate import Associator, CameraView
 from mctrack.detect import Detector
 from mctrack.embed.crops import crop_quality
+from mctrack.errors import OutputError
 from mctrack.meter import Meter
 from mctrack.sinks import Sink
 from mctrack.track import Tracker
@@ -105,14 +106,22 @@ class Stages:
         }
 
     def restore(self, state: State) -> None:
-        """Take up a saved state."""
-        self.detector.restore(state["perception"]["detector"])
-        for name, estimator in self.motion.items():
-            estimator.restore(state["perception"]["motion"][name])
-        for name, tracker in self.trackers.items():
-            tracker.restore(state["trackers"][name])
-        self.associator.restore(state["associator"])
-        self.next_frame = dict(state["next_frame"])
+        """Take up a saved state.
+
+        Raises:
+            OutputError: a version of mctrack saved it that remembered other things.
+        """
+        try:
+            self.detector.restore(state["perception"]["detector"])
+            for name, estimator in self.motion.items():
+                estimator.restore(state["perception"]["motion"][name])
+            for name, tracker in self.trackers.items():
+                tracker.restore(state["trackers"][name])
+            self.associator.restore(state["associator"])
+            self.next_frame = dict(state["next_frame"])
+        except KeyError as error:
+            raise OutputError(f"the saved state has no {error}: another version of mctrack wrote it; go on with that "
+                              "version, or start the run afresh in another folder") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -340,6 +340,28 @@ class Floor:
         """Note that a track goes on under another ID."""
         self._slot[camera, new] = self._slot.pop((camera, old))
 
+    def succeed(self, presence: int, born_s: float, start: Array) -> int:
+        """End a presence that has gone on with another person; returns the one that takes its place and its tracks.
+
+        Args:
+            presence: the one that ends.
+            born_s, start: when and where (2,) the other person was first there.
+        """
+        k, heir = int(np.flatnonzero(self.ids == presence)[0]), self._next_id
+        self._next_id += 1
+        self._home[self._home == presence] = heir
+        order = np.append(np.delete(np.arange(len(self.ids)), k), k)  # numbers ascend in order of birth
+        self.ids[k], self.born_s[k], self.start[k] = heir, born_s, start
+        for name in ("ids", "mean", "cov", "born_s", "last_s", "start"):
+            setattr(self, name, getattr(self, name)[order])
+        self._evidence = self._evidence[:, order]
+        self._pairs = {pair: v for pair, v in self._pairs.items() if presence not in pair}
+        return heir
+
+    def evict(self, camera: int, track_id: int) -> None:
+        """Leave open where a track is at home until it is seen again."""
+        self._home[self._slot[camera, track_id]] = -1
+
     # ------------------------------------------------------------------ forgetting
 
     def _bury(self, time_s: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,7 @@ class OnlineAssociator:
             self._next_prune_s = time_s + PRUNE_S
             self.book.prune(time_s)
             self.together.stays.prune(time_s)
+            self.together.recent.prune(time_s)
         return tuple(self._links)
 
     def finish(self) -> tuple[Link, ...]:
@@ -135,6 +136,7 @@ class OnlineAssociator:
             due &= (view.quality[seen] >= c.min_quality) & tracks.embedding[seen].any(axis=1)
             for row, i in zip(rows[due].tolist(), seen[due].tolist(), strict=True):
                 table.looks[row].add(tracks.embedding[i], float(view.quality[i]))
+                self.together.recent.add(row, time_s, tracks.embedding[i], float(view.quality[i]))
                 self.book.touch(row)
             table.sampled_s[rows[due]] = time_s
             table.samples[rows[due]] += 1
@@ -203,8 +205,11 @@ class OnlineAssociator:
         return [head for head, rows in zip(heads, company, strict=True)
                 if not any(row in ready or len(described[row]) for row in rows)]
 
-    def _decide(self, time_s: float, ready: list[int], final: bool, previous: int = -1) -> None:
-        """Link, found or leave waiting; ``previous`` is the identity that the tracklets were just taken from."""
+    def _decide(self, time_s: float, ready: list[int], final: bool, previous: int = -1, **why: object) -> None:
+        """Link, found or leave waiting; ``previous`` is the identity that the tracklets were just taken from.
+
+        ``why`` goes into the record of the decision.
+        """
         kind = "unlink" if previous >= 0 else "new"
         if self._scorer is None:
             for row in ready:
@@ -215,9 +220,9 @@ class OnlineAssociator:
             best, runner, runner_j = _best_two(scores.odds[i], j)
             overdue = final or time_s - self.book.table.first_s[row] >= c.wait_s
             if j >= 0 and sigmoid(best) >= c.link_probability and best - runner >= c.margin:
-                self._link(time_s, row, scores, i, j, runner_j, previous)
+                self._link(time_s, row, scores, i, j, runner_j, previous, why)
             elif overdue or sigmoid(scores.odds[i].max(initial=-np.inf)) < c.new_probability:
-                self._found(time_s, row, kind, previous, _nearest(scores.odds[i], scores.ids))
+                self._found(time_s, row, kind, previous, _nearest(scores.odds[i], scores.ids) | why)
 
     def _score(self, ready: list[int]) -> tuple[Scores, list[int]]:
         """Scores of the tracklets; of those that are together on the floor one speaks for all."""
@@ -227,11 +232,12 @@ class OnlineAssociator:
         heads, company = self.together.collapse(ready)
         return self._scorer.tracklets(heads, company, self.together.odds(heads, self.book.open_ids())), heads
 
-    def _link(self, time_s: float, row: int, scores: Scores, i: int, j: int, runner_j: int, previous: int) -> None:
+    def _link(self, time_s: float, row: int, scores: Scores, i: int, j: int, runner_j: int, previous: int,
+              why: Mapping[str, object]) -> None:
         """Give the i-th of the scored tracklets the j-th identity."""
         table, g, best = self.book.table, scores.ids[j], float(scores.odds[i, j])
         runner, rival = (scores.odds[i, runner_j], scores.distance[i, runner_j]) if runner_j >= 0 else (-np.inf, np.nan)
-        gates: dict[str, object] = {"free_in_camera": True, "margin": round(min(best - float(runner), 99.0), 3)}
+        gates: dict[str, object] = {"free_in_camera": True, "margin": round(min(best - float(runner), 99.0), 3), **why}
         camera, last = table.cameras[table.camera[row]], int(scores.last[i, j])
         if last >= 0:
             source = table.cameras[table.camera[last]]
@@ -266,6 +272,12 @@ class OnlineAssociator:
             g = int(self.book.table.global_id[head])
             for row in others:
                 self._take_along(time_s, row, g, doubt.global_id)
+
+        for relay in self.together.relays():
+            previous = self.together.who(relay.presence)
+            rows = [row for row in self.together.pass_on(time_s, relay) if len(self.book.table.looks[row])]
+            self._decide(time_s, rows, final=True, previous=previous, relay_s=round(relay.since_s, 3))
+            self._links += self.together.follow(time_s)
 
     def _take_along(self, time_s: float, row: int, global_id: int, previous: int) -> None:
         """Give a tracklet the identity of another one that it belongs to."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mctrack.associate.doors import Entrances, through_doors
 from mctrack.associate.paths import FloorEvidence
+from mctrack.associate.whereabouts import NEAR_BONUS
 from mctrack.types import IntArray, State
 
 Array = NDArray[np.float64]
@@ -21,6 +22,10 @@ Visit = tuple[float, float, float, float, float, float]
 """When and where a stay on the floor began and ended: time, x, y, time, x, y."""
 Walk = Callable[[Visit, Visit], float]
 """What the way from a stay to a later one says, as log-odds of one person; −∞: too far."""
+MAX_SPEED_M_S = 3.0
+"""Nobody who is followed moves faster; a run is believed, a leap is not."""
+BODY_M = 0.6
+"""Places of one standing person may differ by this."""
 MEMORY_S = 180.0
 TOGETHER = 6.0
 """Log-odds of two tracklets of one stay being one person."""
@@ -54,6 +59,10 @@ class Stays:
         a, b = self.visit.pop(gone, None), self.visit.get(kept)
         if a is not None:
             self.visit[kept] = a if b is None else (*min(a[:3], b[:3]), *max(a[3:], b[3:]))
+
+    def cut(self, presence: int, time_s: float, x: float, y: float) -> None:
+        """A stay was over before it seemed to be."""
+        self.visit[presence] = (*self.visit[presence][:3], time_s, x, y)
 
     def prune(self, now_s: float) -> None:
         """Forget what is long over."""
@@ -112,3 +121,14 @@ class Stays:
         """Take up a saved state."""
         self.visit = {int(p): (a, b, c, d, e, f) for p, a, b, c, d, e, f in state["visits"]}
         self._apart, self._once = set(state["apart"]), set(state["once"])
+
+
+def on_foot(last: tuple[float, float, float, float], now: float, here: Array) -> float:
+    """What the way from where an identity was last says: −∞ if too far, a bonus for short gaps near by."""
+    time_s, x, y, var = last
+    gap = max(now - time_s, 0.0)
+    way = max(float(np.hypot(here[0] - x, here[1] - y)) - 2.0 * var**0.5, 0.0)
+    reach = BODY_M + MAX_SPEED_M_S * gap
+    if way > reach:
+        return -np.inf
+    return float(NEAR_BONUS * np.exp(-gap) * (1.0 - way / reach))

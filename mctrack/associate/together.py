@@ -15,17 +15,14 @@ from mctrack.associate.doubt import Doubt, doubts
 from mctrack.associate.floor import COAST_S, CURRENT_S, Floor, Sightings
 from mctrack.associate.ground import Places
 from mctrack.associate.identities import IdentityBook
-from mctrack.associate.looks import unit
+from mctrack.associate.looks import Looks, unit
 from mctrack.associate.paths import FloorEvidence
-from mctrack.associate.stays import Stays, Visit
-from mctrack.associate.whereabouts import NEAR_BONUS, collide
+from mctrack.associate.relay import Recent, Relay, relays
+from mctrack.associate.stays import Stays, Visit, on_foot
+from mctrack.associate.whereabouts import collide
 from mctrack.types import IntArray, Link, State, TrackState
 
 Array = NDArray[np.float64]
-MAX_SPEED_M_S = 3.0
-"""Nobody who is followed moves faster; a run is believed, a leap is not."""
-BODY_M = 0.6
-"""Places of one standing person may differ by this."""
 APART_M, APART_S = 1.5, 1.0
 """Presences this far from each other, and this old, are different people."""
 YOUNG_S = 1.0
@@ -51,6 +48,7 @@ class Together:
         self._book, self._scene, self._merge = book, scene, merge
         self.floor = Floor(len(book.table.cameras))
         self.stays = Stays()
+        self.recent = Recent()
         self.active = False
         self.entrances: Entrances | None = None
         self._who: dict[int, int] = {}
@@ -66,8 +64,15 @@ class Together:
         table = self._book.table
         return self.floor.home(int(table.camera[row]), int(table.track_id[row])) if self.active else -1
 
+    def who(self, presence: int) -> int:
+        """The identity of a presence, −1: none yet."""
+        return self._who.get(presence, -1)
+
     def places(self, camera: str, track_id: IntArray) -> Array:
-        """(n, 2) metres, where tracks of a camera are by all cameras together; NaN where unknown."""
+        """(n, 2) metres, where tracks of a camera are by all cameras together; NaN where unknown.
+
+        The first frames of a track, before it is confirmed, are by that camera alone.
+        """
         out = np.full((len(track_id), 2), np.nan)
         if self.active:
             c, at = self._book.table.camera_index(camera), {int(p): k for k, p in enumerate(self.floor.ids)}
@@ -75,6 +80,11 @@ class Together:
                 k = at.get(self.floor.home(c, track))
                 if k is not None:
                     out[i] = self.floor.mean[k, :2]
+            view = self._views.get(c)
+            if view is not None and view.ground_xy is not None:
+                young = view.tracks.seen & (view.tracks.state == TrackState.TENTATIVE)
+                for k in np.flatnonzero(young).tolist():
+                    out[track_id == view.tracks.track_id[k]] = view.ground_xy[k] + self.floor.alignment.offset[c]
         return out
 
     def collapse(self, rows: Sequence[int]) -> tuple[list[int], list[list[int]]]:
@@ -115,7 +125,7 @@ class Together:
                 if held.get(g, p) != p:
                     out[i, j] = -np.inf
                 elif last is not None:
-                    out[i, j] = _walk(last, born_s, start) if last[0] <= born_s else _walk(last, now, here)
+                    out[i, j] = on_foot(last, born_s, start) if last[0] <= born_s else on_foot(last, now, here)
             if self.entrances is not None:
                 out[i] += self._through_doors(start, ids)
         return out
@@ -136,7 +146,7 @@ class Together:
         if a in held and b in held and held[a] != held[b] and self.floor.distance(held[a], held[b]) > APART_M:
             return True
         visits = sorted([*self._visits.get(a, ()), *self._visits.get(b, ())])
-        return any(_walk((*end[3:], 0.0), begin[0], np.array(begin[1:3])) == -np.inf
+        return any(on_foot((*end[3:], 0.0), begin[0], np.array(begin[1:3])) == -np.inf
                    for end, begin in pairwise(visits) if end[3] <= begin[0])
 
     def _held(self, first: bool = False) -> dict[int, int]:
@@ -261,7 +271,7 @@ class Together:
             away = last is not None and self._scene is not None and time_s - last[0] > COAST_S
             # every track is a little older than its presence, which begins when it is confirmed
             lost = born_s - table.first_s[row] > COAST_S
-            if last is not None and lost and (away or _walk(last, time_s, here) == -np.inf):
+            if last is not None and lost and (away or on_foot(last, time_s, here) == -np.inf):
                 row = self._split(time_s, int(table.camera[row]), int(table.track_id[row]))
             if row >= 0:
                 out.append(row)
@@ -325,6 +335,53 @@ class Together:
         if visits:
             self._visits[g], self._last[g] = visits, (*visits[-1][3:], 0.0)
 
+    def relays(self) -> list[Relay]:
+        """Presences that have gone on with another person."""
+        if self._scene is None or not self.active:
+            return []
+        return relays(self._book, self._scene, self.floor, self._who, self.recent)
+
+    def pass_on(self, time_s: float, relay: Relay) -> list[int]:
+        """End a presence that has gone on with another person; returns the rows of the tracklets that are the other's.
+
+        They have no name, and their looks are those since then. What they were before keeps its name and its looks.
+        """
+        p, since_s, table = relay.presence, relay.since_s, self._book.table
+        g, (x, y) = self._who.pop(p), self.recent.where(p, since_s) or self.floor.places().xy[self.floor.ids == p][0]
+        heir = self.floor.succeed(p, since_s, np.array([x, y]))
+        self.stays.cut(p, since_s, float(x), float(y))
+        self._last[g] = (since_s, float(x), float(y), 0.0)
+        self._visits[g][-1] = (*self._visits[g][-1][:3], *self._last[g][:3])
+        out = []
+        for camera, track in self.floor.members()[heir]:
+            row = table.row(camera, track)
+            if row in relay.early and table.last_s[row] != time_s:  # when it is seen again it may be split
+                self.floor.evict(camera, track)
+                self._keep_early(row, relay)
+            else:
+                out.append(self._hand_over(time_s, row, relay))
+                table.stay[out[-1]] = heir
+        return out
+
+    def _keep_early(self, row: int, relay: Relay) -> None:
+        """Take what a tracklet looked like since a relay out of its looks."""
+        self._book.table.looks[row] = relay.early[row]
+        self._book.table.samples[row] -= relay.samples.get(row, 0)
+        self._book.touch(row)
+
+    def _hand_over(self, time_s: float, row: int, relay: Relay) -> int:
+        """Take the newcomer's part from a tracklet that is seen now; returns the row of that part."""
+        table, late = self._book.table, relay.late.get(row, Looks())
+        other = self._split(time_s, int(table.camera[row]), int(table.track_id[row])) if row in relay.early else -1
+        if other < 0:  # all of it is the newcomer's, or its tracker cannot part with anything
+            self._book.assign(row, -1)
+            table.looks[row] = late if len(late) else table.looks[row]
+            return row
+        table.looks[other], table.samples[other] = late, relay.samples.get(row, 0)
+        table.sampled_s[other] = table.sampled_s[row]
+        self._keep_early(row, relay)
+        return other
+
     # ------------------------------------------------------------------ hindsight
 
     def evidence(self, rows: IntArray) -> FloorEvidence | None:
@@ -332,7 +389,7 @@ class Together:
         if not self.active:
             return None
         stay = self._book.table.stay[rows]
-        return self.stays.evidence(stay, lambda a, b: _walk((*a[3:], 0.25), b[0], np.array(b[1:3])), self.entrances)
+        return self.stays.evidence(stay, lambda a, b: on_foot((*a[3:], 0.25), b[0], np.array(b[1:3])), self.entrances)
 
     def renamed_all(self) -> None:
         """Tracklets were given other identities: presences and the memory of where everyone was follow them."""
@@ -370,6 +427,7 @@ class Together:
             x, y = floor.mean[k, :2].tolist()
             self._last[g] = (time_s, x, y, float(np.trace(floor.cov[k, :2, :2])) / 2)
             self.stays.note(int(floor.ids[k]), float(floor.born_s[k]), floor.start[k], time_s, floor.mean[k, :2])
+            self.recent.note(int(floor.ids[k]), time_s, x, y)
             visits = self._visits.setdefault(g, [])
             if not visits or visits[-1][3] < floor.born_s[k]:
                 x0, y0 = floor.start[k].tolist()
@@ -419,25 +477,16 @@ class Together:
         return {
             "floor": self.floor.state(), "active": self.active, "next_apart_s": self._next_apart_s,
             "who": [[p, g] for p, g in self._who.items()], "last": [[g, *v] for g, v in self._last.items()],
-            "stays": self.stays.state(), "visits": [[g, [list(visit) for visit in v]] for g, v in self._visits.items()],
+            "stays": self.stays.state(), "recent": self.recent.state(),
+            "visits": [[g, [list(visit) for visit in v]] for g, v in self._visits.items()],
         }
 
     def restore(self, state: State) -> None:
         """Take up a saved state."""
         self.floor.restore(state["floor"])
         self.stays.restore(state["stays"])
+        self.recent.restore(state["recent"])
         self.active, self._next_apart_s = state["active"], state["next_apart_s"]
         self._who = {int(p): int(g) for p, g in state["who"]}
         self._last = {g: (t, x, y, v) for g, t, x, y, v in state["last"]}
         self._visits = {g: [(v[0], v[1], v[2], v[3], v[4], v[5]) for v in visits] for g, visits in state["visits"]}
-
-
-def _walk(last: tuple[float, float, float, float], now: float, here: Array) -> float:
-    """What the way from where an identity was last says: −∞ if too far, a bonus for short gaps near by."""
-    time_s, x, y, var = last
-    gap = max(now - time_s, 0.0)
-    way = max(float(np.hypot(here[0] - x, here[1] - y)) - 2.0 * var**0.5, 0.0)
-    reach = BODY_M + MAX_SPEED_M_S * gap
-    if way > reach:
-        return -np.inf
-    return float(NEAR_BONUS * np.exp(-gap) * (1.0 - way / reach))

@@ -22,6 +22,7 @@ from mctrack.errors import MctrackError
 from mctrack.folder import begun
 from mctrack.resume import stored_config
 from mctrack.run import run
+from mctrack.sinks.state import dump_state, load_state
 
 A_FRAMES, B_FRAMES = 66, 44
 Crash = Callable[[RunConfig, int], None]
@@ -419,3 +420,16 @@ def test_live_cameras_are_not_resumed(scene: Path, tmp_path: Path, crash: Crash)
     done = typed("--resume", "--out", out, "--cams", "rtsp://127.0.0.1:1/x")
     assert done.returncode == 2
     assert "cams was" in one_line(done.stderr)
+
+
+def test_a_state_of_another_version_is_refused(scene: Path, tmp_path: Path, crash: Crash) -> None:
+    out = tmp_path / "out"
+    crash(configured(scene, out, output__video=False), 20)
+    with closing(sqlite3.connect(out / "run.db")) as db, db:
+        (saved,) = db.execute("SELECT state FROM checkpoint").fetchone()
+        state = load_state(saved)
+        del state["associator"]["together"]["recent"]
+        db.execute("UPDATE checkpoint SET state = ?", (dump_state(state),))
+    done = typed("--resume", "--out", out)
+    assert done.returncode == 2
+    assert "has no 'recent': another version of mctrack wrote it" in done.stderr.strip().splitlines()[-1]

@@ -241,3 +241,13 @@ def test_the_floor_forgets() -> None:
     assert len(floor.ids) < 80
     assert sum(map(len, floor.members().values())) < 80
     assert len(floor.state()["evidence"]) < 400
+
+
+def test_before_a_track_is_confirmed_its_own_camera_says_where_it_is() -> None:
+    associator = OnlineAssociator(AssociateConfig(), ["a"])
+    at = np.array([[1.0, 2.0], [3.0, 4.0]])
+    state = np.array([int(TrackState.TENTATIVE), int(TrackState.CONFIRMED)])
+    seen = Tracks(np.array([1, 2]), np.array([[0, 0, 40, 100.0], [60, 0, 100, 100]]), np.ones(2), state, np.zeros(2),
+                  np.arange(2))  # fmt: skip
+    associator.update(0.0, [CameraView("a", seen, np.ones(2), at, cov(2))])
+    np.testing.assert_allclose(associator.ground("a", np.array([2, 1, 9])), [at[1], at[0], [np.nan, np.nan]])

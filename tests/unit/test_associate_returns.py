@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_associate_ground import Room, sharp, walk
+from test_associate_ground import STEP_S, Room, sharp, walk
 
 from mctrack.associate.doors import LIMIT, through_doors
 from mctrack.geometry.cameras import Pinhole
 from mctrack.geometry.entrances import Entrances
 from mctrack.geometry.site import Site
+from mctrack.sinks.state import dump_state, load_state
 
 share = st.floats(0, 1)
 
@@ -123,3 +124,61 @@ def test_a_return_that_later_looks_speak_against_is_undone(turns: bool) -> None:
     assert (room.name("a", 2) == room.name("a", 1)) != turns
     assert room.name("a", 2) == room.name("b", 2)
     assert bool([link for link in room.links if link.kind == "unlink"]) == turns
+
+
+# ---------------------------------------------------------------------- relays in a doorway
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_presence_that_goes_on_with_another_person_is_divided(known: bool) -> None:
+    """0 walks to the door, where 1 comes in: all tracks go on with 1, who keeps, or gets, a name of his own."""
+    room = Room("ab", probability=sharp)
+    if known:
+        for k in range(40):
+            room.step({1: walk(k, (0, 3), (0, 0.2))}, {"a": {1: 1}, "b": {1: 1}})
+        for _ in range(60):
+            room.step({}, {})
+    there = room.name("a", 1)
+    for k in range(60):
+        room.step({0: walk(k, (2, 0), (-0.3, 0))}, {"a": {2: 0}, "b": {2: 0}})
+    first = room.name("a", 2)
+    for k in range(60):
+        room.step({1: walk(k, (0.2, 0), (0.3, 0))}, {"a": {2: 1}, "b": {2: 1}})
+    second = room.name("a", 2)
+    assert first == room.associator.global_ids("a", np.array([2]))[0]  # what it was until then keeps its name
+    assert second == room.name("b", 2) != first
+    assert (second == there) == known
+    told = [link for link in room.links if "relay_s" in link.gates]
+    assert {link.previous_id for link in told} == {first}
+    assert told[0].gates["relay_s"] == pytest.approx(room.time_s - 60 * STEP_S, abs=1.5)
+    book = room.associator.book
+    for g, person in ((first, 0), (second, 1)):  # nobody's looks have anything of the other's
+        assert book.gallery.look(g).pooled @ room.looks[person] > 0.97
+
+
+def test_who_turns_round_a_little_is_nobody_else() -> None:
+    room = Room("ab", probability=sharp)
+    for k in range(120):
+        if k == 60:
+            room.looks[0] = room.looks[0] + 0.5 * room.looks[5]
+        room.step({0: walk(k, (0, 0), (0.2, 0))}, {"a": {1: 0}, "b": {1: 0}})
+    assert {room.name(c, 1) for c in "ab"} == {1}
+    assert room.trackers["a"].new == {}
+
+
+@pytest.mark.parametrize("cut", [70, 85])
+def test_a_relay_is_the_same_after_a_restart(cut: int) -> None:
+    """Saved between the change of people and its discovery, and after it."""
+    def play(room: Room, steps: range) -> None:
+        for k in steps:
+            person = int(k >= 60)
+            room.step({person: walk(k, (0, 0), (0.2, 0))}, {"a": {1: person}, "b": {1: person}})
+
+    whole, first, second = (Room("ab", probability=sharp) for _ in range(3))
+    play(whole, range(120))
+    play(first, range(cut))
+    second.associator.restore(load_state(dump_state(first.associator.state())))
+    second.time_s, second.rng, second.trackers = first.time_s, first.rng, first.trackers
+    play(second, range(cut, 120))
+    assert repr(first.links + second.links) == repr(whole.links)
+    assert [link for link in whole.links if "relay_s" in link.gates]
