@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctrack.associate.alignment import Alignment, differences
-from mctrack.associate.ground import Places, best_assignment, fused, group, log_density, pair_odds
+from mctrack.associate.ground import (
+    Information,
+    Places,
+    best_assignment,
+    fused,
+    group,
+    log_density,
+    pair_odds,
+    squared,
+)
 from mctrack.types import FloatArray, IntArray, State
 
 Array = NDArray[np.float64]
@@ -35,6 +44,8 @@ COAST_S = 1.5
 CURRENT_S = 0.5
 LEARN_S = 0.2
 FORGET_TRACK_S = 5.0
+DISSENT = 11.8
+"""Squared Mahalanobis distance from the other cameras (99.7 % are nearer) at which a sighting does not count."""
 Differ = Callable[[int, int], bool]
 """Called with two presences; whether something else is known that makes them different people."""
 Alike = Callable[[IntArray, IntArray], Array]
@@ -265,7 +276,8 @@ class Floor:
     def _sound(self, places: Places, home: IntArray) -> NDArray[np.bool_]:
         """(n,) whether a sighting fits where its presence is expected, or fits best of those near by.
 
-        A track that goes off with somebody else must not drag the presence along until its evidence has turned.
+        A track that goes off with somebody else must not drag the presence along until its evidence has turned; where
+        two others at least say where the presence is, it has to agree with them.
         """
         expected = _slackened(self.places())
         step = places.xy - expected.xy[home]
@@ -273,7 +285,8 @@ class Floor:
         fit = log_density(step, np.stack([p[:, 0, 0], p[:, 0, 1], p[:, 1, 1]], axis=1)) - np.log(self.unseen_density)
         best = np.full(len(self.ids), -np.inf)
         np.maximum.at(best, home, fit)
-        return np.asarray((fit > 0) | ((fit >= best[home]) & (fit > WORST)))
+        fits = (fit > 0) | ((fit >= best[home]) & (fit > WORST))
+        return np.asarray(fits & ~_dissenting(places, home, len(self.ids)))
 
     def _unite(self, places: Places, slots: IntArray, dt: float, differ: Differ | None) -> None:
         """Make one of two presences that no camera tells apart and that stay in one place."""
@@ -417,3 +430,15 @@ class Floor:
 
 def _slackened(places: Places) -> Places:
     return Places(places.xy, places.cov + SLACK_M**2 * np.eye(2))
+
+
+def _dissenting(places: Places, home: IntArray, n: int) -> NDArray[np.bool_]:
+    """(k,) which of k sightings are too far from what the others, two at least, of the same of n presences say."""
+    each = Information.of(Places(places.xy, places.cov + SLACK_M**2 * np.eye(2)))
+    all_of = each.summed(home, n).take(home)
+    out = np.bincount(home, minlength=n)[home] >= 3
+    if out.any():
+        rest = Information(all_of.w[out] - each.w[out], all_of.y[out] - each.y[out])
+        away, spread = places.xy[out] - rest.moments()[0], rest.moments()[1] + each.take(out).moments()[1]
+        out[out] = squared(away, spread) > DISSENT
+    return out

@@ -88,6 +88,12 @@ def _log_density(x: Array, y: Array, xx: Array, xy: Array, yy: Array) -> Array:
     return np.asarray(-0.5 * square - 0.5 * np.log(det) - 1.8378770664093453)
 
 
+def squared(step: Array, p: Array) -> Array:
+    """(…) squared Mahalanobis lengths of (…, 2) differences under packed covariances (…, 3)."""
+    x, y, xx, xy, yy = step[..., 0], step[..., 1], p[..., 0], p[..., 1], p[..., 2]
+    return np.asarray((yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy**2))
+
+
 def _cross_density(a_xy: Array, a: Array, b_xy: Array, b: Array) -> Array:
     """(n, m) log of N(aᵢ − bⱼ; 0, Pᵢ + Pⱼ) of (n, 2) and (m, 2) places with packed covariances (n, 3) and (m, 3)."""
     step = [np.subtract.outer(a_xy[:, k], b_xy[:, k]) for k in (0, 1)]

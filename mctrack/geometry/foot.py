@@ -26,6 +26,7 @@ class BoxNoise:
         floor_m: what no box can mend: lens, calibration, feet that are not under the head.
         height_m, height_sd_m: of people.
         edge_px: a box that ends this near to the picture's edge may be cut there.
+        seated: share of people who sit. seated_m, seated_sd_m: how high their heads are.
         hidden: share of boxes whose feet are hidden by something in the room.
         useless_m: a place less certain than this (near the horizon) is none.
         toe_m: a box ends at the toe or heel nearest to the camera, this far before the middle between the feet.
@@ -36,6 +37,9 @@ class BoxNoise:
     floor_m: float = 0.07
     height_m: float = 1.7
     height_sd_m: float = 0.12
+    seated: float = 0.01
+    seated_m: float = 1.28
+    seated_sd_m: float = 0.1
     edge_px: float = 2.0
     hidden: float = 0.05
     useless_m: float = 4.0
@@ -78,9 +82,14 @@ def stand(camera: GroundCamera, xyxy: Array, size: tuple[int, int], noise: BoxNo
     xy, cov = _by_feet(camera, xyxy, height, across, noise, cut_low)
     how = np.where(np.isfinite(xy).all(axis=1), FEET, UNKNOWN)
     if camera.sees_height and len(xyxy):
-        head_xy, head_cov = _by_head(camera, xyxy, height, across, noise)
+        head_xy, head_cov = _by_head(camera, xyxy, height, across, noise, noise.height_m, noise.height_sd_m)
         usable = np.isfinite(head_xy).all(axis=1) & ~cut_high
-        hidden = _hidden(camera, xy, xyxy, noise)
+        hidden, sits = _hidden(camera, xy, xyxy, noise)
+        low = _by_head(camera, xyxy, height, across, noise, noise.seated_m, noise.seated_sd_m)
+        sits = np.where(np.isfinite(low[0]).all(axis=1), sits, 0.0)
+        known = sits > 0
+        head_xy[known], head_cov[known] = _mix(
+            head_xy[known], head_cov[known], low[0][known], low[1][known], sits[known])
         hidden = np.where(cut_low | (how == UNKNOWN), 1.0, np.where(cut_high, 0.0, hidden))
         hidden = np.where(usable, hidden, 0.0)
         mixed = hidden > 0.02
@@ -127,15 +136,15 @@ def _by_feet(
 
 
 def _by_head(
-    camera: GroundCamera, xyxy: Array, height: Array, across: Array, noise: BoxNoise
+    camera: GroundCamera, xyxy: Array, height: Array, across: Array, noise: BoxNoise, head_m: float, sd_m: float
 ) -> tuple[Array, Array]:
-    """Place and covariance by the top centre at the assumed height."""
+    """Place and covariance by the top centre at an assumed height."""
     head = np.stack([(xyxy[:, 0] + xyxy[:, 2]) / 2, xyxy[:, 1]], axis=1)
-    xy, J = camera.to_ground(head, noise.height_m), ground_jacobian(camera, head, noise.height_m)
+    xy, J = camera.to_ground(head, head_m), ground_jacobian(camera, head, head_m)
     step = 0.02
-    slope = (camera.to_ground(head, noise.height_m + step) - camera.to_ground(head, noise.height_m - step)) / (2 * step)
+    slope = (camera.to_ground(head, head_m + step) - camera.to_ground(head, head_m - step)) / (2 * step)
     cov = _propagate(J, across, noise.along * height) + noise.floor_m**2 * np.eye(2)
-    return xy, cov + noise.height_sd_m**2 * slope[:, :, None] * slope[:, None, :]
+    return xy, cov + sd_m**2 * slope[:, :, None] * slope[:, None, :]
 
 
 def _propagate(J: Array, across: Array, along: Array) -> Array:
@@ -144,14 +153,22 @@ def _propagate(J: Array, across: Array, along: Array) -> Array:
     return np.asarray(scaled @ scaled.transpose(0, 2, 1))
 
 
-def _hidden(camera: GroundCamera, xy: Array, xyxy: Array, noise: BoxNoise) -> Array:
-    """(n,) probability that the feet are hidden: the box is too short for a person who stands at its bottom."""
-    height = implied_height(camera, xy, xyxy[:, 1])
-    spread = np.hypot(noise.height_sd_m, noise.along * noise.height_m)
-    seen = np.exp(-0.5 * ((height - noise.height_m) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
-    short = (height < noise.height_m) / noise.height_m
-    odds = noise.hidden * short / np.maximum((1 - noise.hidden) * seen, 1e-12)
-    return np.asarray(np.nan_to_num(odds / (1 + odds)))
+def _hidden(camera: GroundCamera, xy: Array, xyxy: Array, noise: BoxNoise) -> tuple[Array, Array]:
+    """(n,) probability that the feet are hidden: the box is too short for who stands, or sits, at its bottom.
+
+    And (n,) probability that somebody whose feet are hidden sits. Who is seen down to the feet is there in any case.
+    """
+    height, by_bottom = implied_height(camera, xy, xyxy[:, 1]), noise.along * noise.height_m
+    kinds = ((1 - noise.seated, noise.height_m, noise.height_sd_m), (noise.seated, noise.seated_m, noise.seated_sd_m))
+    seen = np.sum([p * _normal(height - tall_m, np.hypot(sd_m, by_bottom)) for p, tall_m, sd_m in kinds], axis=0)
+    # the box of hidden feet has any height up to the whole; an unknown one (NaN) speaks against nobody
+    stands, sits = (p / tall_m * ~(height >= tall_m) for p, tall_m, _ in kinds)
+    odds = noise.hidden * (stands + sits) / np.maximum((1 - noise.hidden) * seen, 1e-12)
+    return np.nan_to_num(odds / (1 + odds)), sits / np.maximum(stands + sits, 1e-12)
+
+
+def _normal(x: Array, sd: float) -> Array:
+    return np.asarray(np.exp(-0.5 * (x / sd) ** 2) / (sd * np.sqrt(2 * np.pi)))
 
 
 def implied_height(camera: GroundCamera, xy: Array, top_px: Array) -> Array:

@@ -10,7 +10,7 @@ import pytest
 
 from mctrack.associate import CameraView
 from mctrack.associate.alignment import Alignment, differences
-from mctrack.associate.floor import Floor, Sightings
+from mctrack.associate.floor import Floor, Sightings, _dissenting
 from mctrack.associate.ground import Places, existence, fused, group
 from mctrack.associate.online import OnlineAssociator
 from mctrack.config import AssociateConfig
@@ -169,6 +169,23 @@ def test_a_track_that_goes_on_with_another_person_is_split() -> None:
     assert room.trackers["b"].new == {} == room.trackers["c"].new
     before = room.associator.global_ids("a", np.array([1, 2]))  # what they were until then keeps its name
     assert before.tolist() == [first, second]
+
+
+def test_a_track_that_goes_off_with_a_passer_by_does_not_drag_the_place_along() -> None:
+    room, off_m = Room("abcd"), []
+    for k in range(80):
+        where = {0: np.zeros(2), 1: walk(k, (-2.0, 0.5), (0.5, 0))}
+        room.step(where, {c: {1: 0} for c in "abc"} | {"d": {1: int(k >= 40)}})  # nobody else sees who passes by
+        off_m.append(np.linalg.norm(room.associator.ground("a", np.array([1]))[0]))
+    assert max(off_m[5:]) < 0.15
+    assert {room.name(c, 1) for c in "abc"} == {1} != {room.name("d", 1)}
+
+
+def test_who_dissents_by_hand() -> None:
+    """Variances of 0.01 + 0.01, of three others a third: 0.7² / (0.02 + 0.02 / 3) = 18.4 > 11.8, 0.5² is not."""
+    xy = np.array([[0.0, 0], [0.0, 0], [0.0, 0], [0.7, 0], [5.0, 5], [5.9, 5], [8.0, 8], [8, 8], [8, 8], [8, 8.5]])
+    home = np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2])
+    assert _dissenting(Places(xy, cov(10)), home, 3).tolist() == [False] * 3 + [True] + [False] * 6
 
 
 def test_one_bad_box_breaks_no_link() -> None:
