@@ -160,3 +160,13 @@ def test_what_is_wrong_is_told(method, rng):
         method(unit(rng, 3, 5), unit(rng, 4, 6))
     with pytest.raises(ReidError, match="expected"):
         method(unit(rng, 3), unit(rng, 4), 0)
+
+
+@pytest.mark.parametrize("method", [k_reciprocal, ecn])
+def test_a_picture_of_which_the_network_says_nothing_is_nobody(method, rng):
+    gallery = np.abs(unit(rng, 12))
+    query = gallery[:3].copy()
+    gallery[5] = query[1] = 0.0
+    distance = method(query, gallery)
+    assert np.isfinite(distance).all()
+    assert (distance[[0, 2], 5] > np.median(distance[[0, 2]], axis=1)).all()
