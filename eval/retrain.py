@@ -7,8 +7,8 @@
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule; the default is what made the weights that ship, on one core of
-a CPU: about an hour and a quarter for each embedder, three hours for the detector. ``--set KEY=VALUE`` goes on to
-``mctrack train-reid``.
+a CPU: about an hour and a quarter for the compact embedder, three hours for 1x and for the detector. ``--set K=V``
+goes on to ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
 scenes.
@@ -52,13 +52,20 @@ def embedder(args: argparse.Namespace) -> None:
     step(["export-reid", args.out / "trained" / "weights.safetensors", "--out", args.out / "robust_reid_compact.onnx"])
 
 
+LONGER = ("schedule=[{kind: cyclic, epochs: 40, cycle_epochs: 40, floor: 0.005, warmup_epochs: 2.9, warmup_from: 0.05},"
+          " {kind: cyclic, epochs: 22.25, cycle_epochs: 65, floor: 0.005, scale: 0.7},"
+          " {kind: cyclic, epochs: 26, cycle_epochs: 26, floor: 0.005, scale: 0.517}]")  # fmt: skip
+"""1x annealed twice (SGDR), the second time more steeply from a third of the way on: what the shipped weights saw."""
+
+
 def embedder_1x(args: argparse.Namespace) -> None:
     """Rendered people and the shipped compact network's descriptors of them → weights of 1x, kept at 16 bits → ONNX."""
     data, trained = args.out / "varied", args.out / f"trained-{args.model}"
     step(["synth", "reid", "--people", args.people, "--identities", args.identities, "--cameras", 240, "--images", 12,
           "--seed", args.seed, "--workers", args.workers, "--out", data])
     settings = [f"model.name={args.model}", f"epoch_scale={args.scale}",
-                *(["precision=bfloat16-cpu"] if args.device == "cpu" else []), *args.set]
+                *(["precision=bfloat16-cpu"] if args.device == "cpu" else []),
+                *([LONGER] if args.model == "robust_reid_1x" else []), *args.set]
     resume = ["--resume"] if (trained / "checkpoints").is_dir() else []
     step(["train-reid", "--recipe", "distil", "--data", data, "--dataset", "market1501", "--out", trained, "--device",
           args.device, *resume, *(word for s in settings for word in ("--set", s))])
