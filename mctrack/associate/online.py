@@ -276,7 +276,8 @@ class OnlineAssociator:
         for relay in self.together.relays():
             previous = self.together.who(relay.presence)
             rows = [row for row in self.together.pass_on(time_s, relay) if len(self.book.table.looks[row])]
-            self._decide(time_s, rows, final=True, previous=previous, relay_s=round(relay.since_s, 3))
+            if rows:
+                self._decide(time_s, rows, final=True, previous=previous, relay_s=round(relay.since_s, 3))
             self._links += self.together.follow(time_s)
 
     def _take_along(self, time_s: float, row: int, global_id: int, previous: int) -> None:

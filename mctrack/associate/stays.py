@@ -62,7 +62,8 @@ class Stays:
 
     def cut(self, presence: int, time_s: float, x: float, y: float) -> None:
         """A stay was over before it seemed to be."""
-        self.visit[presence] = (*self.visit[presence][:3], time_s, x, y)
+        if presence in self.visit:
+            self.visit[presence] = (*self.visit[presence][:3], time_s, x, y)
 
     def prune(self, now_s: float) -> None:
         """Forget what is long over."""

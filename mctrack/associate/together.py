@@ -351,7 +351,8 @@ class Together:
         heir = self.floor.succeed(p, since_s, np.array([x, y]))
         self.stays.cut(p, since_s, float(x), float(y))
         self._last[g] = (since_s, float(x), float(y), 0.0)
-        self._visits[g][-1] = (*self._visits[g][-1][:3], *self._last[g][:3])
+        if self._visits.get(g):
+            self._visits[g][-1] = (*self._visits[g][-1][:3], *self._last[g][:3])
         out = []
         for camera, track in self.floor.members()[heir]:
             row = table.row(camera, track)
