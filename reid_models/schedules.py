@@ -111,5 +111,6 @@ class Schedule:
                 break
         if phase:
             start = self._ends[phase - 1]
-        done = step + 1 - start
+        # phases of broken length end between two steps: the last step is at the end, not in a cycle that never comes
+        done = min(step + 1, self._ends[phase]) - start
         return self.phases[phase].at(done / (self.steps_per_epoch * self.scale), (done - 1) / self.scale)

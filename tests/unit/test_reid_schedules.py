@@ -75,6 +75,14 @@ def test_every_step_has_a_rate_and_phases_follow_each_other() -> None:
     assert [schedule.factor(s) for s in range(10)] == [1.0] * 4 + [0.5] * 6
 
 
+@pytest.mark.parametrize("scale", [0.04, 0.1, 0.175, 1.0])
+def test_a_phase_that_ends_between_two_steps_does_not_begin_another_cycle(scale: float) -> None:
+    schedule = Schedule([Phase("cyclic", 40, cycle_epochs=40, floor=0.005)], 843, scale)
+    last = schedule.total_steps - 1
+    assert schedule.factor(last) == pytest.approx(0.005, abs=1e-3)
+    assert schedule.factor(last) <= schedule.factor(last - 1)
+
+
 def test_wrong_schedules_say_so() -> None:
     with pytest.raises(ReidError, match="expected constant, steps, cyclic"):
         Phase("cosine")
