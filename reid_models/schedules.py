@@ -113,4 +113,4 @@ class Schedule:
             start = self._ends[phase - 1]
         # phases of broken length end between two steps: the last step is at the end, not in a cycle that never comes
         done = min(step + 1, self._ends[phase]) - start
-        return self.phases[phase].at(done / (self.steps_per_epoch * self.scale), (done - 1) / self.scale)
+        return self.phases[phase].at(done / (self.steps_per_epoch * self.scale), max(step - start, 0.0) / self.scale)

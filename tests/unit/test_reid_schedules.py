@@ -83,6 +83,15 @@ def test_a_phase_that_ends_between_two_steps_does_not_begin_another_cycle(scale:
     assert schedule.factor(last) <= schedule.factor(last - 1)
 
 
+@pytest.mark.parametrize("kind", ["constant", "steps", "cyclic", "inverse"])
+@pytest.mark.parametrize("scale", [0.001, 0.013, 0.4])
+def test_however_short_every_rate_is_a_number_above_nought(kind: str, scale: float) -> None:
+    schedule = Schedule([Phase(kind, 10), Phase(kind, 5, scale=0.5)], 4, scale)
+    factors = [schedule.factor(step) for step in range(schedule.total_steps)]
+    assert all(isinstance(f, float) and 0 <= f <= 1 for f in factors)
+    assert factors[0] > 0
+
+
 def test_wrong_schedules_say_so() -> None:
     with pytest.raises(ReidError, match="expected constant, steps, cyclic"):
         Phase("cosine")
