@@ -82,11 +82,13 @@ def test_feet_behind_a_table_move_the_place_towards_where_the_head_says() -> Non
     box = boxes_of(CAMERA, xy)
     box[0, 3] -= 0.45 * (box[0, 3] - box[0, 1])
     fooled = np.linalg.norm(CAMERA.to_ground(np.array([[320.0, box[0, 3]]])) - xy)
-    found = stand(CAMERA, box, SIZE, SOLID)
-    error = found.xy[0] - xy[0]
-    assert found.how.tolist() == [MIXED]  # a child or somebody sitting as well: the covariance says so
-    assert np.linalg.norm(error) < 0.8 * fooled
-    assert error @ np.linalg.solve(found.cov[0], error) < 9
+    nobody_sits = BoxNoise(toe_m=0.0, seated=0.0)  # else part of the way is given up, which has to stay small
+    for noise, share in ((nobody_sits, 0.75), (SOLID, 0.77)):
+        found = stand(CAMERA, box, SIZE, noise)
+        error = found.xy[0] - xy[0]
+        assert found.how.tolist() == [MIXED]  # it may be a child as well: all are weighed, and the covariance says so
+        assert np.linalg.norm(error) < share * fooled
+        assert error @ np.linalg.solve(found.cov[0], error) < 9
 
 
 def test_cut_boxes_of_a_bare_floor_get_a_wide_covariance() -> None:
