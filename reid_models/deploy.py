@@ -75,18 +75,18 @@ class DescriptorOnly(nn.Module):
 
 
 class FastRobustReID(nn.Module):
-    """(n, 3, 160, 64) → (n, dim) unit rows; see the module's text."""
+    """(n, 3, *input_hw) → (n, dim) unit rows; see the module's text."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        from reid_models.backbones.robust_reid import LOCAL_HW, RobustReID
+        from reid_models.backbones.robust_reid import RobustReID
 
         assert isinstance(model, RobustReID)
         self.stem = full_conv(model.stem)
         stages, attentions, cutters, local_blocks = [], [], [], []
         order, hw = filled(range(model.stem.conv.out_channels)), (model.input_hw[0] // 2, model.input_hw[1] // 2)
         for stage, attend, local, out_hw in zip(
-            model.stages, model.attentions, model.locals, LOCAL_HW, strict=True
+            model.stages, model.attentions, model.locals, model.local_hw, strict=True
         ):
             assert isinstance(stage, nn.Sequential)
             assert isinstance(local, ShuffleB)
@@ -197,18 +197,18 @@ class FastGeM(nn.Module):
 
 
 class FastCompact(nn.Module):
-    """(n, 3, 160, 64) → (n, dim) unit rows by the compact network: its attention, regions and pooling made fast."""
+    """(n, 3, *input_hw) → (n, dim) unit rows by the compact network: its attention, regions and pooling made fast."""
 
     def __init__(self, model: CompactReID) -> None:
         super().__init__()
-        from reid_models.backbones.compact import LOCAL, REGION_HW, WIDTHS
+        from reid_models.backbones.compact import LOCAL, WIDTHS
 
         # batch normalisation in these is folded by the exporter
         self.stem, self.stages, self.local = model.stem, model.stages, model.local
         middle, last = ((model.input_hw[0] // s, model.input_hw[1] // s) for s in (8, 16))
         self.attention = FastAttention(model.attention, range(WIDTHS[1]), middle)
         self.last_attention = FastSoftAttention(model.last_attention, range(WIDTHS[2]), last)
-        self.cut = Cutter(WIDTHS[1], middle, REGION_HW)
+        self.cut = Cutter(WIDTHS[1], middle, model.region_hw)
         self.global_pool = _pool(model.global_pool, range(WIDTHS[2]))
         self.local_pool = _pool(model.local_pool, range(LOCAL))
         self.global_head = _head(model.global_head, range(WIDTHS[2]))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from reid_models.backbones.robust_reid import INPUT_HW, checked_size, local_sizes
 from reid_models.batch import ModelOutput
 from reid_models.layers.attention import REGIONS, HarmoniousAttention, SoftAttention, cut_regions
 from reid_models.layers.conv import ConvBN, initialise
 from reid_models.layers.heads import LinearHead, classifier, joined_unit_rows, unit_rows
 from reid_models.layers.pooling import pooling
 
-INPUT_HW = (160, 64)
-REGION_HW = (6, 7)
 STEM, WIDTHS, REPEATS, LOCAL, HEAD = 32, (64, 128, 256), (2, 3, 2), 192, 256
 
 
@@ -35,16 +34,19 @@ class Bottleneck(nn.Module):
 
 
 class CompactReID(nn.Module):
-    """(n, 3, 160, 64) RGB, normalised by ImageNet's statistics → :class:`ModelOutput`.
+    """(n, 3, *input_hw) RGB, normalised by ImageNet's statistics → :class:`ModelOutput`.
 
     Three stages of stride 2; soft attention after the last two. Four regions, chosen by hard attention after the
     second stage, are cut from its output and share one convolution. Features and descriptor as of Robust-ReID:
     global and local unit vectors of 256 numbers each; ``pooled`` is what both heads see, unnormalised.
     """
 
-    def __init__(self, num_classes: int = 0, *, pool: str = "gem", normalised: bool = True) -> None:
+    def __init__(self, num_classes: int = 0, *, pool: str = "gem", normalised: bool = True,
+                 input_hw: tuple[int, int] = INPUT_HW) -> None:
         super().__init__()
-        self.name, self.dim, self.input_hw, self.normalised = "robust_reid_compact", 2 * HEAD, INPUT_HW, normalised
+        self.name, self.dim, self.normalised = "robust_reid_compact", 2 * HEAD, normalised
+        self.input_hw = checked_size(self.name, input_hw)
+        self.region_hw = local_sizes(self.input_hw)[-1]
         self.stem = ConvBN(3, STEM, 3, stride=2)
         self.stages = nn.ModuleList(
             nn.Sequential(ConvBN(inputs, outputs, 3, stride=2), *(Bottleneck(outputs) for _ in range(repeat)))
@@ -64,7 +66,7 @@ class CompactReID(nn.Module):
     def pooled(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 256) global and (n, 4 · 192) regional pooled vectors, unnormalised."""
         x, centres = self.attention(self.stages[1](self.stages[0](self.stem(images))))
-        regional = self.local_pool(self.local(cut_regions(x, centres, REGION_HW).flatten(0, 1)))
+        regional = self.local_pool(self.local(cut_regions(x, centres, self.region_hw).flatten(0, 1)))
         x = self.stages[2](x)
         return self.global_pool(x * self.last_attention(x)), regional.reshape(images.shape[0], REGIONS * LOCAL)
 
@@ -82,6 +84,7 @@ class CompactReID(nn.Module):
         return joined_unit_rows([self.global_head(whole), self.local_head(regional)])
 
 
-def robust_reid_compact(num_classes: int = 0, pool: str = "gem", normalised: bool = True) -> CompactReID:
+def robust_reid_compact(num_classes: int = 0, pool: str = "gem", normalised: bool = True,
+                        input_hw: tuple[int, int] = INPUT_HW) -> CompactReID:
     """The size for a CPU: 512-d."""
-    return CompactReID(num_classes, pool=pool, normalised=normalised)
+    return CompactReID(num_classes, pool=pool, normalised=normalised, input_hw=input_hw)

@@ -7,11 +7,13 @@ and features that are not normalised. 2.92 M parameters as read here (the paper 
 
 from __future__ import annotations
 
-from reid_models.backbones.robust_reid import Plan, RobustReID
+from reid_models.backbones.robust_reid import INPUT_HW, Plan, RobustReID
 
 PLAN = Plan(32, (128, 256, 384), (1, 1, 1), 512)
 
 
-def ha_cnn(num_classes: int = 0, pool: str = "average", normalised: bool = False) -> RobustReID:
+def ha_cnn(num_classes: int = 0, pool: str = "average", normalised: bool = False,
+           input_hw: tuple[int, int] = INPUT_HW) -> RobustReID:
     """The paper's baseline: 160 × 64 pixels, 1024-d."""
-    return RobustReID("ha_cnn", PLAN, num_classes, blocks="inception", pool=pool, normalised=normalised)
+    return RobustReID("ha_cnn", PLAN, num_classes, blocks="inception", pool=pool, normalised=normalised,
+                      input_hw=input_hw)

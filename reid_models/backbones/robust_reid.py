@@ -23,8 +23,29 @@ from reid_models.layers.pooling import pooling
 from reid_models.layers.shuffle import ShuffleB, shuffle_stage
 
 INPUT_HW = (160, 64)
-LOCAL_HW = ((24, 28), (12, 14), (6, 7))
-"""Height and width of a region as the local branch reads it, per stage (Table 1)."""
+SMALLEST_SIDE, STRIDE = 32, 16
+"""Sides of the input in pixels: conv1 and each stage halve them, exactly, and something must be left to look at."""
+
+
+def local_sizes(input_hw: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of a region as the local branch reads it, per stage.
+
+    24 × 28, 12 × 14 and 6 × 7 of 160 × 64 pixels (Table 1), and the same shares of any other input.
+    """
+    height, width = round(24 * input_hw[0] / INPUT_HW[0]), round(28 * input_hw[1] / INPUT_HW[1])
+    return [(-(-height // shrink), -(-width // shrink)) for shrink in (1, 2, 4)]
+
+
+def checked_size(name: str, input_hw: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of the input as integers.
+
+    Raises:
+        ReidError: they are not two multiples of 16 from 32 pixels.
+    """
+    if len(input_hw) != 2 or any(side < SMALLEST_SIDE or side % STRIDE for side in input_hw):
+        raise ReidError(f"model '{name}': 'input_hw' is {list(input_hw)}, expected height and width in pixels, each a "
+                        f"multiple of {STRIDE} from {SMALLEST_SIDE}")
+    return int(input_hw[0]), int(input_hw[1])
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,7 @@ BLOCKS: dict[str, tuple[Callable[[int, int, int], nn.Module], Callable[[int, int
 
 
 class RobustReID(nn.Module):
-    """(n, 3, 160, 64) RGB, normalised by ImageNet's statistics → :class:`ModelOutput`.
+    """(n, 3, *input_hw) RGB, normalised by ImageNet's statistics → :class:`ModelOutput`.
 
     ``features`` and ``logits`` hold two entries, global and local; the features are of length 1 each where
     ``normalised`` (what the paper's losses see), ReLU outputs as they are otherwise. ``pooled`` is the global pooled
@@ -62,6 +83,7 @@ class RobustReID(nn.Module):
         blocks: str = "shuffle",
         pool: str = "gem",
         normalised: bool = True,
+        input_hw: tuple[int, int] = INPUT_HW,
     ) -> None:
         """Build it.
 
@@ -72,16 +94,17 @@ class RobustReID(nn.Module):
             blocks: ``shuffle`` or ``inception`` (ablation d).
             pool: ``gem``, ``average`` (ablation f) or ``max``.
             normalised: L2-normalise both vectors before losses and classifiers (ablation c: not).
+            input_hw: height and width in pixels of the pictures, multiples of 16; the paper's are 160 × 64.
 
         Raises:
-            ReidError: there is no such block or pooling.
+            ReidError: there is no such block or pooling, or the size does not fit.
         """
         super().__init__()
         if blocks not in BLOCKS:
             raise ReidError(f"model '{name}': blocks '{blocks}': expected one of {', '.join(BLOCKS)}")
         stage, local = BLOCKS[blocks]
-        self.name, self.input_hw, self.normalised = name, INPUT_HW, normalised
-        self.dim = 2 * plan.head
+        self.name, self.input_hw, self.normalised = name, checked_size(name, input_hw), normalised
+        self.dim, self.local_hw = 2 * plan.head, local_sizes(self.input_hw)
         inputs = (plan.stem, *plan.widths[:2])
         self.stem = ConvBN(3, plan.stem, 3, stride=2)
         self.stages = nn.ModuleList(map(stage, inputs, plan.widths, plan.repeats))
@@ -102,7 +125,7 @@ class RobustReID(nn.Module):
         """(n, c) global and (n, 4c) regional pooled vectors, unnormalised."""
         x: Tensor = self.stem(images)
         region: Tensor | None = None
-        for stage, attend, local, out_hw in zip(self.stages, self.attentions, self.locals, LOCAL_HW, strict=True):
+        for stage, attend, local, out_hw in zip(self.stages, self.attentions, self.locals, self.local_hw, strict=True):
             after, centres = attend(stage(x))
             cut = cut_regions(x, centres, out_hw).flatten(0, 1)
             region = local(cut if region is None else cut + region)
@@ -132,26 +155,25 @@ PLANS = {
 }
 
 
-def _build(name: str, num_classes: int, blocks: str, pool: str, normalised: bool) -> RobustReID:
-    return RobustReID(name, PLANS[name], num_classes, blocks=blocks, pool=pool, normalised=normalised)
+def _build(name: str, num_classes: int, blocks: str, pool: str, normalised: bool, input_hw: tuple[int, int]
+           ) -> RobustReID:
+    return RobustReID(name, PLANS[name], num_classes, blocks=blocks, pool=pool, normalised=normalised,
+                      input_hw=input_hw)
 
 
-def robust_reid_1x(
-    num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True
-) -> RobustReID:
+def robust_reid_1x(num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True,
+                   input_hw: tuple[int, int] = INPUT_HW) -> RobustReID:
     """The paper's 1×: 1024-d."""
-    return _build("robust_reid_1x", num_classes, blocks, pool, normalised)
+    return _build("robust_reid_1x", num_classes, blocks, pool, normalised, input_hw)
 
 
-def robust_reid_2x(
-    num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True
-) -> RobustReID:
+def robust_reid_2x(num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True,
+                   input_hw: tuple[int, int] = INPUT_HW) -> RobustReID:
     """The paper's deeper and wider 2×: 1920-d."""
-    return _build("robust_reid_2x", num_classes, blocks, pool, normalised)
+    return _build("robust_reid_2x", num_classes, blocks, pool, normalised, input_hw)
 
 
-def robust_reid_0_5x(
-    num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True
-) -> RobustReID:
+def robust_reid_0_5x(num_classes: int = 0, blocks: str = "shuffle", pool: str = "gem", normalised: bool = True,
+                     input_hw: tuple[int, int] = INPUT_HW) -> RobustReID:
     """Half the widths of 1×, the same depth: 512-d."""
-    return _build("robust_reid_0.5x", num_classes, blocks, pool, normalised)
+    return _build("robust_reid_0.5x", num_classes, blocks, pool, normalised, input_hw)

@@ -210,7 +210,7 @@ def test_command_trains_scores_and_fine_tunes(market: Path, tmp_path: Path) -> N
     (["--recipe", "am0bh", "--dataset", "market"], "did you mean 'market1501'"),
     (["--recipe", "am0bh", "--device", "tpu"], "expected auto, cpu, cuda"),
     (["--recipe", "am0bh", "--set", "optimiser.lr"], "expected key=value"),
-    (["--recipe", "robust-reid-g", "--set", "input_hw=[64,64]"], "reads \\[160, 64\\] only"),
+    (["--recipe", "robust-reid-g", "--set", "input_hw=[64,50]"], "\\[64, 50\\], expected .* multiple of 16"),
     (["--recipe", "am0bh", "--set", "loss.0.scal=1"], "no option 'scal'"),
     (["--recipe", "am0bh", "--set", "sampler.p=50", "--set", "model.pretrained=null"], "50 are needed"),
 ])

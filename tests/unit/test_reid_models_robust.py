@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: E402, N812
 
 from reid_models.backbones import BACKBONES, build_model  # noqa: E402
 from reid_models.backbones.osnet import Gate  # noqa: E402
+from reid_models.backbones.robust_reid import local_sizes  # noqa: E402
 from reid_models.count import count_macs, count_parameters, model_row  # noqa: E402
 from reid_models.deploy import deployable, rewritten  # noqa: E402
 from reid_models.deploy_trace import trace_stage  # noqa: E402
@@ -217,11 +218,12 @@ def test_gradients_reach_every_parameter(name) -> None:
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("hw", [(160, 64), (64, 32), (128, 80)])
 @pytest.mark.parametrize("name", ["robust_reid_0.5x", "robust_reid_compact"])
-def test_the_form_for_inference_is_the_same_function(name) -> None:
+def test_the_form_for_inference_is_the_same_function(name, hw) -> None:
     """In float64, where a channel in the wrong place cannot hide behind rounding."""
-    model = shaken(build_model(name))
-    x = torch.randn(2, 3, 160, 64, generator=seeded())
+    model = shaken(build_model(name, input_hw=hw))
+    x = torch.randn(2, 3, *hw, generator=seeded())
     with torch.no_grad():
         expected = copy.deepcopy(model).double().descriptor_only(x.double())
         torch.testing.assert_close(rewritten(model)(x.double()), expected, rtol=0, atol=1e-9)
@@ -236,6 +238,21 @@ def test_every_channel_is_made_once_and_read_once(half, blocks) -> None:
     for reader, readings in enumerate(trace.read):
         read = sorted(at for reading in readings for at in reading.columns if at >= 0)
         assert read == list(range(half if reader < blocks else 2 * half))
+
+
+def test_regions_keep_their_share_of_pictures_of_another_size() -> None:
+    assert local_sizes((160, 64)) == [(24, 28), (12, 14), (6, 7)]  # Table 1
+    assert local_sizes((320, 128)) == [(48, 56), (24, 28), (12, 14)]
+    assert local_sizes((64, 32)) == [(10, 14), (5, 7), (3, 4)]  # what convolutions of stride 2 make of odd sides
+    same = [build_model("robust_reid_0.5x", input_hw=hw).state_dict() for hw in ((160, 64), (64, 32))]
+    assert {k: v.shape for k, v in same[0].items()} == {k: v.shape for k, v in same[1].items()}
+
+
+@pytest.mark.parametrize("hw", [(160, 60), (16, 64), (160,)])
+@pytest.mark.parametrize("name", ["robust_reid_1x", "ha_cnn", "robust_reid_compact"])
+def test_a_size_that_does_not_halve_is_one_line(name, hw) -> None:
+    with pytest.raises(ReidError, match=rf"model '{name}': 'input_hw' is \[.*each a multiple of 16 from 32$"):
+        build_model(name, input_hw=hw)
 
 
 def test_unknown_names_and_options_get_a_suggestion() -> None:
