@@ -147,7 +147,8 @@ class Recipe:
     """Cut every epoch after this many mini-batches."""
     eval_epochs: float = 10.0
     """Scored on query and gallery this often (in epochs, not scaled), and at the end."""
-    eval_batch: int = 256
+    eval_batch: int = 64
+    """Pictures described at a time. Larger ones leave a CPU's caches: 2x described 71 pictures/s at 64, 25 at 256."""
     rerank: bool = True
     """Score with k-reciprocal re-ranking too, at the end."""
 

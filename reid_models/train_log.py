@@ -119,7 +119,7 @@ class TrainLog:
         elif not self.quiet and (time.monotonic() - self._spoke > 10 or done >= self.total):
             self._spoke = time.monotonic()
             left = (self._spoke - self._began) / max(done - self._first, 1) * (self.total - done)
-            self.say(f"epoch {epoch:.2f} of {self.total / self.per_epoch:.0f}: loss {means.get('loss', 0):.4f}, lr "
+            self.say(f"epoch {epoch:.2f} of {self.total / self.per_epoch:.4g}: loss {means.get('loss', 0):.4f}, lr "
                      f"{lr:.3g}, {images_per_s:.0f} images/s, {_clock(left)} left")
 
     def scored(self, done: int, dataset: str, figures: Mapping[str, float]) -> None:
@@ -128,7 +128,7 @@ class TrainLog:
         if self._board is not None:
             for name, value in figures.items():
                 self._board.add_scalar(f"{dataset}/{name}", value, done)
-        self.say(f"epoch {done / self.per_epoch:.0f}: {dataset} rank-1 {figures['rank1']:.1f}, "
+        self.say(f"epoch {done / self.per_epoch:.4g}: {dataset} rank-1 {figures['rank1']:.1f}, "
                  f"mAP {figures['mAP']:.1f}, mINP {figures['mINP']:.1f}")
 
     def say(self, text: str) -> None:
