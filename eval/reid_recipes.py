@@ -1,22 +1,26 @@
 """Train all ReID recipes on one dataset and write one table; beside it, the papers' figures and what became of them.
 
     python eval/reid_recipes.py --data ROOT --out runs/recipes --markdown eval/results/reid_recipes.md
-    python eval/reid_recipes.py --data ROOT --out runs/recipes --epochs 4 --scale 0.5 --threads 2    # on a CPU
+    python eval/reid_recipes.py --data ROOT --out runs/recipes --epochs 0.5 --taught 1.5 --height 64    # on a CPU
 
 Stop it at any time; the same command goes on where it was, in the middle of a training too. The full schedules of
-the papers take GPU-days: ``--epochs`` squeezes every schedule into so many epochs with its shape kept, ``--scale``
-shrinks the input of the networks that allow it. A figure measured on generated data is never put beside a paper's:
-the second table has figures of ours only from training sets whose counts are the official ones.
+the papers take GPU-days: ``--epochs`` squeezes every schedule into so many epochs with its shape kept, ``--height``
+shrinks the pictures. Nearly all of the papers' networks start from ImageNet, and in so few epochs none learns to see
+from nothing: with ``--taught`` each kind of network first learns from the shipped compact embedder (recipe
+``distil``), once, and every recipe on it starts there; the first rows say where that is. A figure measured on
+generated data is never put beside a paper's: the second table has figures of ours only from training sets whose counts
+are the official ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,13 +28,16 @@ from mctrack.errors import MctrackError, suggest
 from reid_models.errors import ReidError
 from reid_models.recipe import Recipe, load_recipe, recipe_names
 
+if TYPE_CHECKING:
+    from reid_models.data import ReidDataset
+
 OFFICIAL = {
     "market1501": (12936, 751), "dukemtmc": (16522, 702), "msmt17": (32621, 1041),
     "cuhk03-detected": (7365, 767), "cuhk03-labelled": (7368, 767),
 }  # fmt: skip
 """Training pictures and identities of the published datasets (CUHK03 by its new protocol)."""
-FIXED = ("robust_reid", "ha_cnn")
-"""Networks that read pictures of one size only."""
+TAUGHT = "taught"
+"""Folder of the networks that recipes start from, one each."""
 FIGURES = ("rank1", "mAP", "mINP")
 
 
@@ -60,10 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="a folder per recipe; the same folder again goes on")
     add("--recipes", default="", metavar="A,B,…", help="only these (default: all)")
     add("--epochs", type=float, help="squeeze every schedule into so many epochs (default: the papers')")
-    add("--scale", type=float, default=1.0, help="factor on the side of the input, where the network allows it")
-    add("--pretrained", help="imagenet, or a file, for the recipes that start from ImageNet (default: from scratch)")
+    add("--height", type=int, help="of the pictures, in pixels; the width keeps its share (default: the papers')")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--pretrained", help="imagenet, or a file, for the recipes that start from ImageNet "
+                       "(default: from scratch)")
+    start.add_argument("--taught", type=float, help="first teach each kind of network for so many epochs")
     add("--generated", type=int, help="pictures that the SLSR recipes generate (default: one per training picture)")
     add("--gan-steps", type=int, help="mini-batches that each GAN learns from (default: the paper's)")
+    add("--swag-samples", type=int, help="weights drawn for SWAG's Bayesian averaging; 0: only the mean is scored")
     add("--set", action="append", default=[], dest="sets", metavar="K=V", help="change every recipe")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add("--threads", type=int, default=0, help="threads of the CPU (default: all cores)")
@@ -86,8 +97,6 @@ def _train_all(names: list[str], options: argparse.Namespace) -> bool:
     import torch
 
     from mctrack.commands.train_reid import read_datasets
-    from reid_models.checkpoint import has_checkpoint
-    from reid_models.train import CHECKPOINTS, METRICS, TrainOptions, train
 
     if options.data is None and not options.dataset:
         raise MctrackError("nothing to train on: give --data ROOT, or --tables-only")
@@ -95,7 +104,7 @@ def _train_all(names: list[str], options: argparse.Namespace) -> bool:
         torch.set_num_threads(options.threads)
     for number, name in enumerate(names, 1):
         folder = options.out / name
-        if (folder / METRICS).exists():
+        if (folder / "metrics.json").exists():
             continue
         datasets = read_datasets(options.data, tuple(options.dataset), load_recipe(name))
         recipe = load_recipe(name, assignments(load_recipe(name), options, len(datasets[0].train)))
@@ -103,36 +112,81 @@ def _train_all(names: list[str], options: argparse.Namespace) -> bool:
             _write_skipped(folder, "the dataset has no attributes")
             continue
         print(f"{number} of {len(names)}: {name}, {time.strftime('%H:%M:%S')}", file=sys.stderr, flush=True)
-        going_on = has_checkpoint(folder / CHECKPOINTS)
-        how = TrainOptions(going_on, device=options.device, threads=options.threads)
-        if train(recipe, datasets, folder, how) is None:
+        init = None
+        if options.taught:
+            taught = options.out / TAUGHT / network(recipe)
+            if not _train(load_recipe("distil", lesson(recipe, options)), datasets, taught, options):
+                return False
+            init = taught / "weights.safetensors"
+        if not _train(recipe, datasets, folder, options, init):
             return False
     return True
 
 
+def _train(recipe: Recipe, datasets: list[ReidDataset], folder: Path, options: argparse.Namespace,
+           init: Path | None = None) -> bool:
+    """Train, or go on, or find it done; False where it was interrupted."""
+    from reid_models.checkpoint import has_checkpoint
+    from reid_models.train import CHECKPOINTS, TrainOptions, train
+
+    if init is not None and recipe.model.pretrained:  # a trunk: other layers than its own follow it
+        recipe.model.pretrained, init = str(init), None
+    going_on = has_checkpoint(folder / CHECKPOINTS)
+    how = TrainOptions(going_on, init, options.device, threads=options.threads, plots=False)
+    return train(recipe, datasets, folder, how) is not None
+
+
+def network(recipe: Recipe) -> str:
+    """The kind of network, as far as recipes on it can start from the same weights."""
+    name = "resnet50" if recipe.model.pretrained else recipe.model.name
+    blocks = recipe.model.options.get("blocks")
+    return f"{name}-{blocks}" if blocks else name
+
+
+def lesson(recipe: Recipe, options: argparse.Namespace) -> list[str]:
+    """What makes recipe ``distil`` teach the recipe's kind of network."""
+    name, _, blocks = network(recipe).partition("-")
+    distil = load_recipe("distil")
+    sets = [f"name=start of {network(recipe)}", f"model.name={name}", "eval_epochs=1000000",
+            f"epoch_scale={options.taught / sum(p.epochs for p in distil.schedule)!r}", *_smaller(distil, options)]
+    return [*sets, *([f"model.options.blocks={blocks}"] if blocks else []), *options.sets]
+
+
 def assignments(recipe: Recipe, options: argparse.Namespace, pictures: int) -> list[str]:
     """What the command line changes in a recipe."""
-    sets = [f"model.pretrained={options.pretrained or 'null'}"] if recipe.model.pretrained else []
+    from_nothing = not (options.pretrained or options.taught)
+    sets = []
+    if recipe.model.pretrained and (options.pretrained or from_nothing):
+        sets.append(f"model.pretrained={options.pretrained or 'null'}")
     if options.epochs:
         sets.append(f"epoch_scale={options.epochs / sum(p.epochs for p in recipe.schedule)!r}")
         sets.append("eval_epochs=1000000")  # at the end only
-    if options.scale != 1.0 and not recipe.model.name.startswith(FIXED):
-        for key, hw in (("input_hw", recipe.input_hw), ("data.store_hw", recipe.data.store_hw)):
-            if hw is not None:
-                sets.append(f"{key}=[{', '.join(str(_side(s * options.scale)) for s in hw)}]")
-        pad = recipe.data.augment.get("pad_px")
-        if pad:
-            sets.append(f"data.augment.pad_px={max(1, round(pad * options.scale))}")
+    sets += _smaller(recipe, options)
+    if recipe.swag is not None and options.swag_samples is not None:
+        sets.append(f"swag.samples={options.swag_samples}")
     if recipe.generated is not None:
         clusters = recipe.generated.clusters
         sets.append(f"generated.images={options.generated or pictures // clusters * clusters}")
         if options.gan_steps:
             sets.append(f"generated.gan_steps={options.gan_steps}")
+        if options.height:
+            sets.append(f"generated.gan={{size: {max(16, 2 ** math.floor(math.log2(options.height)))}}}")
     return [*sets, *options.sets]
 
 
+def _smaller(recipe: Recipe, options: argparse.Namespace) -> list[str]:
+    """Pictures of ``--height``, and what is counted in their pixels."""
+    if not options.height:
+        return []
+    scale = options.height / recipe.input_hw[0]
+    sets = [f"{key}=[{', '.join(str(_side(s * scale)) for s in hw)}]"
+            for key, hw in (("input_hw", recipe.input_hw), ("data.store_hw", recipe.data.store_hw)) if hw is not None]
+    pad = recipe.data.augment.get("pad_px")
+    return [*sets, f"data.augment.pad_px={max(1, round(pad * scale))}"] if pad else sets
+
+
 def _side(pixels: float) -> int:
-    """The nearest multiple of 16, at least 32: what ResNet's strides divide evenly."""
+    """The nearest multiple of 16, at least 32: what all the networks' strides divide evenly."""
     return max(32, round(pixels / 16) * 16)
 
 
@@ -142,11 +196,11 @@ def _write_skipped(folder: Path, why: str) -> None:
 
 
 def _command(options: argparse.Namespace) -> str:
-    given = [f"--epochs {options.epochs:g}" if options.epochs else "", f"--scale {options.scale:g}"
-             if options.scale != 1 else "", f"--pretrained {options.pretrained}" if options.pretrained else "",
-             f"--gan-steps {options.gan_steps}" if options.gan_steps else "",
-             f"--generated {options.generated}" if options.generated else "", *(f"--set {s}" for s in options.sets)]
-    return " ".join(["python eval/reid_recipes.py --data ROOT --out DIR", *filter(None, given)])
+    keys = ("epochs", "taught", "height", "pretrained", "gan_steps", "generated", "swag_samples")
+    given = [f"--{key.replace('_', '-')} {value}" for key in keys if (value := getattr(options, key)) is not None]
+    given += [f"--dataset {name.partition('=')[0]}" for name in options.dataset]
+    given += [f"--set {s}" for s in options.sets]
+    return " ".join(["python eval/reid_recipes.py --data ROOT --out DIR", *given])
 
 
 def tables(out: Path, names: list[str], command: str) -> str:
@@ -163,8 +217,14 @@ def tables(out: Path, names: list[str], command: str) -> str:
     sets = sorted({_dataset(m) for m in found.values()})
     lines += [f"Trained and scored on {'; '.join(sets)}. Percent; higher is better. What wins on such data, after so "
               "few epochs, says nothing of the papers.", ""] if sets else ["Nothing has been trained yet.", ""]
+    starts = sorted((out / TAUGHT).glob("*/metrics.json"))
+    if starts:
+        lines += ["Every recipe on a kind of network started from the same weights, taught by robust_reid_compact: the "
+                  "rows in italics.", ""]
     lines += ["| recipe | epochs | rank-1 | mAP | mINP | re-ranked rank-1 | mAP | mINP | images/s |",
               "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for path in starts:
+        lines.append(_row(f"*start of {path.parent.name}*", json.loads(path.read_text(encoding="utf-8")), out))
     for name in names:
         lines.append(_row(name, found.get(name), out))
     lines += ["", "# The papers' figures and ours", "",

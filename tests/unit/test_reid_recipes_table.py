@@ -42,23 +42,49 @@ def test_only_official_counts_stand_beside_a_papers_figure(script: ModuleType, t
 
 
 def test_epochs_and_scale_keep_the_shape(script: ModuleType) -> None:
+    from reid_models.backbones import build_model
     from reid_models.recipe import load_recipe
     from reid_models.schedules import Schedule
+    from reid_models.train_setup import model_options
 
-    options = script._parser().parse_args(["--out", "x", "--epochs", "5", "--scale", "0.25", "--gan-steps", "3"])
+    options = script._parser().parse_args(["--out", "x", "--epochs", "5", "--height", "64", "--gan-steps", "3"])
     for name in ("fidi", "slsr", "robust-reid"):
         recipe = load_recipe(name)
         made = load_recipe(name, script.assignments(recipe, options, 100))
         assert Schedule(made.schedule, 40, made.epoch_scale).total_steps == 200
         assert made.model.pretrained is None
-        if name == "robust-reid":
-            assert made.input_hw == [160, 64]
-        else:
-            assert made.input_hw == ([64, 32] if name == "fidi" else [64, 64])  # 224 / 4 = 56: to a multiple of 16
+        assert made.input_hw == ([64, 64] if name == "slsr" else [64, 32])
+        assert build_model(made.model.name, 0, **model_options(made, 0)).input_hw == tuple(made.input_hw)
     slsr = load_recipe("slsr", script.assignments(load_recipe("slsr"), options, 100))
     assert slsr.generated is not None
-    assert (slsr.generated.images, slsr.generated.gan_steps) == (99, 3)
-    assert slsr.data.store_hw == [64, 64]
+    assert (slsr.generated.images, slsr.generated.gan_steps, slsr.generated.gan) == (99, 3, {"size": 64})
+    assert slsr.data.store_hw == [80, 80]  # 256 / 224 of it, to a multiple of 16: what is cut from
+
+
+def test_recipes_on_one_kind_of_network_start_from_the_same_lesson(script: ModuleType) -> None:
+    from reid_models.recipe import load_recipe
+
+    options = script._parser().parse_args(["--out", "x", "--taught", "2", "--height", "64"])
+    for name, kind in (("mgn", "resnet50"), ("slsr", "resnet50"), ("robust-reid-d", "robust_reid_2x-inception"),
+                       ("robust-reid-f", "robust_reid_2x")):
+        assert script.network(load_recipe(name)) == kind
+    lesson = load_recipe("distil", script.lesson(load_recipe("robust-reid-d"), options))
+    assert (lesson.model.name, lesson.model.options) == ("robust_reid_2x", {"blocks": "inception"})
+    assert lesson.input_hw == [64, 32]
+    assert sum(p.epochs for p in lesson.schedule) * lesson.epoch_scale == pytest.approx(2)
+    fidi = load_recipe("fidi", script.assignments(load_recipe("fidi"), options, 100))
+    assert fidi.model.pretrained == "imagenet"  # what the trunk of the lesson takes the place of
+    with pytest.raises(SystemExit):
+        script._parser().parse_args(["--out", "x", "--taught", "2", "--pretrained", "imagenet"])
+
+
+def test_taught_and_interrupted_the_table_has_starts(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "taught").mkdir()
+    write(tmp_path / "taught", "resnet50", "market1501", 2400, 300)
+    lines = script.tables(tmp_path, ["am0"], "command").splitlines()
+    assert "| *start of resnet50* | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
+    assert any("started from the same weights" in line for line in lines)
+    assert "Nothing has been trained yet." in lines  # of the recipes
 
 
 def test_an_unknown_recipe_is_one_line(script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
