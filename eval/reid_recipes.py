@@ -1,15 +1,18 @@
 """Train all ReID recipes on one dataset and write one table; beside it, the papers' figures and what became of them.
 
     python eval/reid_recipes.py --data ROOT --out runs/recipes --markdown eval/results/reid_recipes.md
-    python eval/reid_recipes.py --data ROOT --out runs/recipes --epochs 0.5 --taught 1.5 --height 64    # on a CPU
+    python eval/reid_recipes.py --data ROOT --out runs/recipes --epochs 2 --taught 2 --height 64 --network NAME   # CPU
 
 Stop it at any time; the same command goes on where it was, in the middle of a training too. The full schedules of
-the papers take GPU-days: ``--epochs`` squeezes every schedule into so many epochs with its shape kept, ``--height``
-shrinks the pictures. Nearly all of the papers' networks start from ImageNet, and in so few epochs none learns to see
-from nothing: with ``--taught`` each kind of network first learns from the shipped compact embedder (recipe
-``distil``), once, and every recipe on it starts there; the first rows say where that is. A figure measured on
-generated data is never put beside a paper's: the second table has figures of ours only from training sets whose counts
-are the official ones.
+the papers take GPU-days. ``--epochs`` squeezes every schedule into so many epochs with its shape kept, ``--height``
+shrinks the pictures. Nearly all of the papers' networks start from ImageNet, and in a few epochs none learns to see
+from nothing: with ``--taught`` each kind of network first learns from the shipped compact embedder (recipe ``distil``,
+itself from shipped weights where there are some of that kind), once, and every recipe on it starts there; the first
+rows say where that is. ``--network`` compares what recipes do with one and the same network, a quick one, in the place
+of their own; those that need heads or branches of their own keep theirs.
+
+A figure measured on generated data is never put beside a paper's: the second table has figures of ours only from
+training sets whose counts are the official ones, and of the recipe's own network.
 """
 
 from __future__ import annotations
@@ -36,6 +39,13 @@ OFFICIAL = {
     "cuhk03-detected": (7365, 767), "cuhk03-labelled": (7368, 767),
 }  # fmt: skip
 """Training pictures and identities of the published datasets (CUHK03 by its new protocol)."""
+POOLING = {"ha_cnn": "average"}
+NORMALISED = {"ha_cnn": False, "resnet50": False}
+"""What networks do where a recipe says nothing (others: GeM, unit vectors), for one that stands in for them."""
+STARTS = ("blocks", "pool")
+"""Options of a network that decide which weights it can start from."""
+OWN = ("mgn", "bdb")
+"""Networks that nothing stands in for."""
 TAUGHT = "taught"
 """Folder of the networks that recipes start from, one each."""
 FIGURES = ("rank1", "mAP", "mINP")
@@ -72,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--pretrained", help="imagenet, or a file, for the recipes that start from ImageNet "
                        "(default: from scratch)")
     start.add_argument("--taught", type=float, help="first teach each kind of network for so many epochs")
+    add("--network", metavar="NAME", help="train recipes on this one, in the place of their own, where that can be")
     add("--generated", type=int, help="pictures that the SLSR recipes generate (default: one per training picture)")
     add("--gan-steps", type=int, help="mini-batches that each GAN learns from (default: the paper's)")
     add("--swag-samples", type=int, help="weights drawn for SWAG's Bayesian averaging; 0: only the mean is scored")
@@ -102,20 +113,28 @@ def _train_all(names: list[str], options: argparse.Namespace) -> bool:
         raise MctrackError("nothing to train on: give --data ROOT, or --tables-only")
     if options.threads:
         torch.set_num_threads(options.threads)
+    done: dict[str, str] = {}
     for number, name in enumerate(names, 1):
         folder = options.out / name
-        if (folder / "metrics.json").exists():
+        if (folder / "metrics.json").exists() and not options.network:
             continue
         datasets = read_datasets(options.data, tuple(options.dataset), load_recipe(name))
         recipe = load_recipe(name, assignments(load_recipe(name), options, len(datasets[0].train)))
         if recipe.model.attributes and not any(d.attribute_names for d in datasets):
             _write_skipped(folder, "the dataset has no attributes")
             continue
+        first = done.setdefault(_substance(recipe), name)
+        if options.network and first != name:
+            _write_skipped(folder, f"as {first}: it differs by its network only")
+            continue
+        if (folder / "metrics.json").exists():
+            continue
         print(f"{number} of {len(names)}: {name}, {time.strftime('%H:%M:%S')}", file=sys.stderr, flush=True)
         init = None
         if options.taught:
             taught = options.out / TAUGHT / network(recipe)
-            if not _train(load_recipe("distil", lesson(recipe, options)), datasets, taught, options):
+            first_lesson = load_recipe("distil", lesson(recipe, options))
+            if not _train(first_lesson, datasets, taught, options, _shipped(first_lesson)):
                 return False
             init = taught / "weights.safetensors"
         if not _train(recipe, datasets, folder, options, init):
@@ -136,27 +155,56 @@ def _train(recipe: Recipe, datasets: list[ReidDataset], folder: Path, options: a
     return train(recipe, datasets, folder, how) is not None
 
 
+def _substance(recipe: Recipe) -> str:
+    """Everything that decides what comes out, but no names."""
+    values = recipe.to_dict()
+    for key in ("name", "paper", "expected"):
+        del values[key]
+    return json.dumps(values, sort_keys=True)
+
+
+def _shipped(recipe: Recipe) -> Path | None:
+    """Shipped weights of the recipe's network."""
+    from reid_models.shipped import FOLDER, shipped_names
+
+    name = recipe.model.name
+    return FOLDER / f"{name}.safetensors" if name in shipped_names() and "blocks" not in recipe.model.options else None
+
+
 def network(recipe: Recipe) -> str:
     """The kind of network, as far as recipes on it can start from the same weights."""
     name = "resnet50" if recipe.model.pretrained else recipe.model.name
-    blocks = recipe.model.options.get("blocks")
-    return f"{name}-{blocks}" if blocks else name
+    options = recipe.model.options
+    return "-".join([name, *(str(options[key]) for key in STARTS if key in options)])
+
+
+def replaced(recipe: Recipe, options: argparse.Namespace) -> bool:
+    """Whether ``--network`` stands in for the recipe's own."""
+    model = recipe.model
+    own = model.name in OWN or model.attributes or model.options.get("neck") == "vib" or model.name == options.network
+    return bool(options.network) and not own
 
 
 def lesson(recipe: Recipe, options: argparse.Namespace) -> list[str]:
     """What makes recipe ``distil`` teach the recipe's kind of network."""
-    name, _, blocks = network(recipe).partition("-")
-    distil = load_recipe("distil")
-    sets = [f"name=start of {network(recipe)}", f"model.name={name}", "eval_epochs=1000000",
-            f"epoch_scale={options.taught / sum(p.epochs for p in distil.schedule)!r}", *_smaller(distil, options)]
-    return [*sets, *([f"model.options.blocks={blocks}"] if blocks else []), *options.sets]
+    distil, model = load_recipe("distil"), recipe.model
+    sets = [f"name=start of {network(recipe)}", f"model.name={'resnet50' if model.pretrained else model.name}",
+            f"epoch_scale={options.taught / sum(p.epochs for p in distil.schedule)!r}", "eval_epochs=1000000"]
+    sets += [f"model.options.{key}={model.options[key]}" for key in STARTS if key in model.options]
+    return [*sets, *_smaller(distil, options), *options.sets]
 
 
 def assignments(recipe: Recipe, options: argparse.Namespace, pictures: int) -> list[str]:
     """What the command line changes in a recipe."""
     from_nothing = not (options.pretrained or options.taught)
     sets = []
-    if recipe.model.pretrained and (options.pretrained or from_nothing):
+    if replaced(recipe, options):
+        name, own = recipe.model.name, recipe.model.options
+        pool = own.get("pool", POOLING.get(name, "gem"))
+        normalised = str(own.get("normalised", NORMALISED.get(name, True))).lower()
+        sets += [f"model.name={options.network}", "model.pretrained=null", f"model.options={{normalised: {normalised}"
+                 + (f", pool: {pool}" if pool != "gem" else "") + "}"]
+    elif recipe.model.pretrained and (options.pretrained or from_nothing):
         sets.append(f"model.pretrained={options.pretrained or 'null'}")
     if options.epochs:
         sets.append(f"epoch_scale={options.epochs / sum(p.epochs for p in recipe.schedule)!r}")
@@ -196,7 +244,7 @@ def _write_skipped(folder: Path, why: str) -> None:
 
 
 def _command(options: argparse.Namespace) -> str:
-    keys = ("epochs", "taught", "height", "pretrained", "gan_steps", "generated", "swag_samples")
+    keys = ("epochs", "taught", "height", "network", "pretrained", "gan_steps", "generated", "swag_samples")
     given = [f"--{key.replace('_', '-')} {value}" for key in keys if (value := getattr(options, key)) is not None]
     given += [f"--dataset {name.partition('=')[0]}" for name in options.dataset]
     given += [f"--set {s}" for s in options.sets]
@@ -221,8 +269,8 @@ def tables(out: Path, names: list[str], command: str) -> str:
     if starts:
         lines += ["Every recipe on a kind of network started from the same weights, taught by robust_reid_compact: the "
                   "rows in italics.", ""]
-    lines += ["| recipe | epochs | rank-1 | mAP | mINP | re-ranked rank-1 | mAP | mINP | images/s |",
-              "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    lines += ["| recipe | network | epochs | rank-1 | mAP | mINP | re-ranked rank-1 | mAP | mINP | images/s |",
+              "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for path in starts:
         lines.append(_row(f"*start of {path.parent.name}*", json.loads(path.read_text(encoding="utf-8")), out))
     for name in names:
@@ -235,7 +283,7 @@ def tables(out: Path, names: list[str], command: str) -> str:
     for name in names:
         recipe = load_recipe(name)
         for dataset, figures in recipe.expected.items():
-            ours = _official(found.get(name), dataset)
+            ours = _official(found.get(name), dataset, recipe.model.name)
             cells = f"{ours['rank1']:.1f} | {ours['mAP']:.1f}" if ours else "not run: no data here | "
             row = recipe.paper.rpartition(": ")[2]
             lines.append(f"| {name} | {row} | {dataset} | {figures['rank1']} | {figures['mAP']} | {cells} |")
@@ -250,17 +298,17 @@ def _row(name: str, metrics: dict[str, Any] | None, out: Path) -> str:
     if metrics is None:
         skipped = out / name / "skipped.txt"
         why = skipped.read_text(encoding="utf-8").strip() if skipped.is_file() else "not run"
-        return f"| {name} | {why} | | | | | | | |"
-    cells = [f"{metrics['epochs']:g}"]
+        return f"| {name} | {why} | | | | | | | | |"
+    cells = [metrics["model"], f"{metrics['epochs']:.3g}"]
     for kind in ("scores", "reranked"):
         figures = next(iter(metrics[kind].values()), None)
         cells += [f"{figures[f]:.1f}" if figures else "" for f in FIGURES]
     return f"| {name} | {' | '.join(cells)} | {metrics['images_per_s']:g} |"
 
 
-def _official(metrics: dict[str, Any] | None, dataset: str) -> dict[str, float] | None:
-    """Our figures, if the training set was the published one by its counts."""
-    if metrics is None or len(metrics["data"]) != 1 or dataset not in OFFICIAL:
+def _official(metrics: dict[str, Any] | None, dataset: str, model: str) -> dict[str, float] | None:
+    """Our figures, if the training set was the published one by its counts, and the network the recipe's own."""
+    if metrics is None or metrics["model"] != model or len(metrics["data"]) != 1 or dataset not in OFFICIAL:
         return None
     name, figures = metrics["data"][0], next(iter(metrics["scores"].values()), None)
     same = name == dataset.partition("-")[0] and (metrics["real_images"], metrics["identities"]) == OFFICIAL[dataset]

@@ -253,8 +253,9 @@ class Training:
     def finish(self) -> dict[str, Any]:
         """Scores of the final weights, calibration, plots, weights with their card, ``metrics.json``."""
         metrics: dict[str, Any] = {
-            "recipe": self.recipe.name, "paper": self.recipe.paper, "expected": self.recipe.expected,
-            "data": [d.name for d in self.datasets], "identities": self.data.identities, "images": len(self.data),
+            "recipe": self.recipe.name, "model": self.recipe.model.name, "paper": self.recipe.paper,
+            "expected": self.recipe.expected, "data": [d.name for d in self.datasets],
+            "identities": self.data.identities, "images": len(self.data),
             "real_images": int((self.data.pid >= 0).sum()), "steps": self.done,
             "epochs": self.done / self.order.steps, "seed": self.recipe.seed,
             "images_per_s": round(self.done * self.recipe.batch / max(self.seconds, 1e-9), 1),

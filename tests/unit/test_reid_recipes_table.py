@@ -18,11 +18,11 @@ def script() -> ModuleType:
     return load_script("reid_recipes")
 
 
-def write(out: Path, name: str, data: str, images: int, identities: int) -> None:
+def write(out: Path, name: str, data: str, images: int, identities: int, model: str = "resnet50") -> None:
     figures = {"rank1": 91.23, "rank5": 95.0, "rank10": 97.0, "mAP": 81.87, "mINP": 50.0}
     metrics: dict[str, Any] = {
-        "data": [data], "identities": identities, "images": images, "real_images": images, "epochs": 2.0,
-        "images_per_s": 10.0, "scores": {data: figures}, "reranked": {}}
+        "model": model, "data": [data], "identities": identities, "images": images, "real_images": images,
+        "epochs": 2.0, "images_per_s": 10.0, "scores": {data: figures}, "reranked": {}}
     (out / name).mkdir()
     (out / name / "metrics.json").write_text(json.dumps(metrics))
 
@@ -30,13 +30,15 @@ def write(out: Path, name: str, data: str, images: int, identities: int) -> None
 def test_only_official_counts_stand_beside_a_papers_figure(script: ModuleType, tmp_path: Path) -> None:
     write(tmp_path, "am0bh", "market1501", 12936, 751)
     write(tmp_path, "am0", "market1501", 2400, 300)
+    write(tmp_path, "bh", "market1501", 12936, 751, "robust_reid_compact")
     (tmp_path / "am0bh-attr").mkdir()
     (tmp_path / "am0bh-attr" / "skipped.txt").write_text("the dataset has no attributes\n")
-    lines = script.tables(tmp_path, ["am0bh", "am0", "am0bh-attr", "am"], "command").splitlines()
+    lines = script.tables(tmp_path, ["am0bh", "am0", "am0bh-attr", "am", "bh"], "command").splitlines()
     assert "| am0bh | Table 3, AM0BH | market1501 | 94.64 | 85.9 | 91.2 | 81.9 |" in lines
     assert "| am0bh | Table 3, AM0BH | dukemtmc | 89.2 | 76.68 | not run: no data here |  |" in lines
+    assert "| bh | Table 3, BH | market1501 | 84.74 | 67.4 | not run: no data here |  |" in lines  # another network
     assert "| am0 | Table 3, AM0 | market1501 | 92.86 | 83.67 | not run: no data here |  |" in lines
-    assert "| am0 | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
+    assert "| am0 | resnet50 | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
     assert any(line.startswith("| am0bh-attr | the dataset has no attributes |") for line in lines)
     assert any(line.startswith("| am | not run |") for line in lines)
 
@@ -66,7 +68,7 @@ def test_recipes_on_one_kind_of_network_start_from_the_same_lesson(script: Modul
 
     options = script._parser().parse_args(["--out", "x", "--taught", "2", "--height", "64"])
     for name, kind in (("mgn", "resnet50"), ("slsr", "resnet50"), ("robust-reid-d", "robust_reid_2x-inception"),
-                       ("robust-reid-f", "robust_reid_2x")):
+                       ("robust-reid-f", "robust_reid_2x-average"), ("robust-reid-c", "robust_reid_2x")):
         assert script.network(load_recipe(name)) == kind
     lesson = load_recipe("distil", script.lesson(load_recipe("robust-reid-d"), options))
     assert (lesson.model.name, lesson.model.options) == ("robust_reid_2x", {"blocks": "inception"})
@@ -74,15 +76,33 @@ def test_recipes_on_one_kind_of_network_start_from_the_same_lesson(script: Modul
     assert sum(p.epochs for p in lesson.schedule) * lesson.epoch_scale == pytest.approx(2)
     fidi = load_recipe("fidi", script.assignments(load_recipe("fidi"), options, 100))
     assert fidi.model.pretrained == "imagenet"  # what the trunk of the lesson takes the place of
+    assert script._shipped(lesson) is None
+    assert script._shipped(load_recipe("robust-reid-g")) == ROOT / "reid_models/pretrained/robust_reid_1x.safetensors"
     with pytest.raises(SystemExit):
         script._parser().parse_args(["--out", "x", "--taught", "2", "--pretrained", "imagenet"])
+
+
+def test_a_network_stands_in_where_no_head_of_its_own_is_needed(script: ModuleType) -> None:
+    from reid_models.recipe import load_recipe
+
+    options = script._parser().parse_args(["--out", "x", "--network", "robust_reid_compact", "--taught", "1"])
+    made = {name: load_recipe(name, script.assignments(load_recipe(name), options, 100)) for name in script._chosen("")}
+    own = {name for name, recipe in made.items() if recipe.model.name != "robust_reid_compact"}
+    assert own == {"am0bh-attr", "confidence-vib", "mgn", "fidi-mgn", "bdb", "fidi-bdb"}
+    assert made["am0bh"].model.options == {"normalised": False}  # unnormalised, as ResNet-50's are
+    assert made["robust-reid-f"].model.options == {"normalised": True, "pool": "average"}
+    assert made["ha-cnn"].model.options == {"normalised": False, "pool": "average"}
+    assert script.network(made["ha-cnn"]) == "robust_reid_compact-average"
+    same = [name for name in made if script._substance(made[name]) == script._substance(made["robust-reid-i"])]
+    assert {"robust-reid-i", "robust-reid-g", "robust-reid-d"} <= set(same)
+    assert "robust-reid-e" not in same
 
 
 def test_taught_and_interrupted_the_table_has_starts(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "taught").mkdir()
     write(tmp_path / "taught", "resnet50", "market1501", 2400, 300)
     lines = script.tables(tmp_path, ["am0"], "command").splitlines()
-    assert "| *start of resnet50* | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
+    assert "| *start of resnet50* | resnet50 | 2 | 91.2 | 81.9 | 50.0 |  |  |  | 10 |" in lines
     assert any("started from the same weights" in line for line in lines)
     assert "Nothing has been trained yet." in lines  # of the recipes
 
