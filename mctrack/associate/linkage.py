@@ -79,7 +79,17 @@ class Evidence:
 
     def way_of(self, rows: IntArray) -> float:
         """Log-odds of the whole way of a group through the cameras."""
-        return float(self.way[self.sights(rows)].sum()) if len(rows) > 1 else 0.0
+        if len(rows) < 2:
+            return 0.0
+        key = rows.tobytes()
+        if key not in self._known_ways:
+            self._known_ways[key] = float(self.way[self.sights(rows)].sum())
+        return self._known_ways[key]
+
+    @cached_property
+    def _known_ways(self) -> dict[bytes, float]:
+        """Groups that were asked about: pieces move one at a time, so that most groups come again and again."""
+        return {}
 
 
 def agglomerate(e: Evidence, need: float, start: IntArray | None = None) -> IntArray:
@@ -202,13 +212,24 @@ def scores(i: int, place: IntArray, n_groups: int, e: Evidence, need: float) -> 
 
 
 def worth(label: IntArray, e: Evidence, need: float) -> float:
-    """How well all pieces fit their company, weighted: to compare two groupings of the same pieces."""
-    groups, place = np.unique(label, return_inverse=True)
-    place = place.reshape(-1)
-    count = np.bincount(place, minlength=len(groups))
-    fit = [scores(i, place, len(groups), e, need)[place[i]] - need if count[place[i]] > 1 else 0.0
-           for i in range(len(label))]
-    return float(e.weight @ np.maximum(fit, -50.0)) if len(label) else 0.0
+    """How well all pieces fit their company, weighted: to compare two groupings of the same pieces.
+
+    A piece's fit is its :func:`scores` for its own group, less ``need``; 0 where it has no company.
+    """
+    together = label[:, None] == label
+    others = np.where(together & ~np.eye(len(label), dtype=bool), e.weight, 0.0)
+    mass = others.sum(axis=1)
+    score = np.minimum(mass / max(min(FULL_WEIGHT, e.heaviest), 1e-12), 1.0) * (others * e.looks).sum(axis=1)
+    score = score / np.maximum(mass, 1e-12) + _limited(np.where(together, e.place, 0.0).sum(axis=1), PLACE_LIMIT)
+    score[(e.forbidden & together).any(axis=1) | (mass <= 0)] = -np.inf
+    if e.timed:
+        way = {g: e.way_of(np.flatnonzero(label == g)) for g in np.unique(label).tolist()}
+        for i in np.flatnonzero(score > need - WAY_LIMIT).tolist():
+            company = np.flatnonzero(together[i])
+            more = way[int(label[i])] - e.way_of(company[company != i])
+            score[i] += np.clip(more, -WAY_LIMIT, WAY_LIMIT)
+    fit = np.where(together.sum(axis=1) > 1, score - need, 0.0)
+    return float(e.weight @ np.maximum(fit, -50.0))
 
 
 def lawful(label: IntArray, forbidden: Mask) -> IntArray:

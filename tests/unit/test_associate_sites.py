@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mctrack.associate.calibration import SceneCalibration
-from mctrack.associate.linkage import PLACE_LIMIT, WAY_LIMIT, Evidence, agglomerate, lawful, move, worth
+from mctrack.associate.linkage import PLACE_LIMIT, WAY_LIMIT, Evidence, agglomerate, lawful, move, scores, worth
 from mctrack.associate.paths import Path, floor_evidence, strays
 from mctrack.associate.refine import Pieces, RefineOptions, apart_pairs, refine, ways
 from mctrack.associate.transitions import BONUS, MALUS, Transitions
@@ -144,6 +146,18 @@ def test_linkage_with_places_and_ways_against_a_slow_loop(seed: int, n: int) -> 
     label = agglomerate(e, 0.0)
     found = {frozenset(np.flatnonzero(label == g).tolist()) for g in np.unique(label)}
     assert found == {frozenset(g) for g in groups}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 12), st.booleans())
+def test_worth_is_everybodys_score_in_their_own_company(seed: int, n: int, timed: bool) -> None:
+    e = random_evidence(seed, n)
+    e = e if timed else replace(e, way=np.zeros((n, n)))
+    label, total = np.random.default_rng(seed).integers(3, 7, n), 0.0
+    for i in range(n):
+        if (label == label[i]).sum() > 1:
+            total += e.weight[i] * max(scores(i, label, 7, e, 0.5)[label[i]] - 0.5, -50.0)
+    assert worth(label, e, 0.5) == pytest.approx(total, abs=1e-9)
 
 
 @settings(max_examples=30, deadline=None)
