@@ -76,12 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--dataset", action="append", default=[], metavar="NAME[=ROOT]", help="as for mctrack train-reid")
     add("--out", type=Path, required=True, help="a folder per recipe; the same folder again goes on")
     add("--recipes", default="", metavar="A,B,…", help="only these (default: all)")
-    add("--epochs", type=float, help="squeeze every schedule into so many epochs (default: the papers')")
-    add("--height", type=int, help="of the pictures, in pixels; the width keeps its share (default: the papers')")
+    add("--epochs", type=_above_0, help="squeeze every schedule into so many epochs (default: the papers')")
+    add("--height", type=_above_0, help="of the pictures, in pixels; the width keeps its share (default: the papers')")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--pretrained", help="imagenet, or a file, for the recipes that start from ImageNet "
                        "(default: from scratch)")
-    start.add_argument("--taught", type=float, help="first teach each kind of network for so many epochs")
+    start.add_argument("--taught", type=_above_0, help="first teach each kind of network for so many epochs")
     add("--network", metavar="NAME", help="train recipes on this one, in the place of their own, where that can be")
     add("--generated", type=int, help="pictures that the SLSR recipes generate (default: one per training picture)")
     add("--gan-steps", type=int, help="mini-batches that each GAN learns from (default: the paper's)")
@@ -92,6 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--markdown", type=Path, help="where the tables go (default: to the terminal)")
     add("--tables-only", action="store_true", help="train nothing, only write the tables")
     return parser
+
+
+def _above_0(text: str) -> float:
+    """A number above 0, as argparse wants it."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
 
 
 def _chosen(text: str) -> list[str]:
@@ -116,7 +127,7 @@ def _train_all(names: list[str], options: argparse.Namespace) -> bool:
     done: dict[str, str] = {}
     for number, name in enumerate(names, 1):
         folder = options.out / name
-        if (folder / "metrics.json").exists() and not options.network:
+        if (folder / "metrics.json").exists() and not options.network:  # there others may be the same as this one
             continue
         datasets = read_datasets(options.data, tuple(options.dataset), load_recipe(name))
         recipe = load_recipe(name, assignments(load_recipe(name), options, len(datasets[0].train)))
@@ -245,10 +256,14 @@ def _write_skipped(folder: Path, why: str) -> None:
 
 def _command(options: argparse.Namespace) -> str:
     keys = ("epochs", "taught", "height", "network", "pretrained", "gan_steps", "generated", "swag_samples")
-    given = [f"--{key.replace('_', '-')} {value}" for key in keys if (value := getattr(options, key)) is not None]
+    given = [f"--{key.replace('_', '-')} {value}" for key in keys if (value := _shown(getattr(options, key)))]
     given += [f"--dataset {name.partition('=')[0]}" for name in options.dataset]
     given += [f"--set {s}" for s in options.sets]
     return " ".join(["python eval/reid_recipes.py --data ROOT --out DIR", *given])
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def tables(out: Path, names: list[str], command: str) -> str:

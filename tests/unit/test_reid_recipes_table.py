@@ -111,4 +111,10 @@ def test_an_unknown_recipe_is_one_line(script: ModuleType, tmp_path: Path, capsy
     assert script.main(["--out", str(tmp_path), "--recipes", "am0bhs"]) == 2
     assert "did you mean 'am0bhsp'" in capsys.readouterr().err
     assert script.main(["--out", str(tmp_path)]) == 2
+    for words in (["--height", "-5"], ["--epochs", "nan"], ["--taught", "0"], ["--height", "tall"]):
+        with pytest.raises(SystemExit) as ended:
+            script.main(["--out", str(tmp_path), *words])
+        assert ended.value.code == 2
+        assert "is not a number above 0" in capsys.readouterr().err
+    assert script.main(["--out", str(tmp_path)]) == 2
     assert "give --data ROOT" in capsys.readouterr().err
