@@ -148,7 +148,7 @@ class Recipe:
     eval_epochs: float = 10.0
     """Scored on query and gallery this often (in epochs, not scaled), and at the end."""
     eval_batch: int = 64
-    """Pictures described at a time. Larger ones leave a CPU's caches: 2x described 71 pictures/s at 64, 25 at 256."""
+    """Pictures described at a time. More do not fit a CPU's caches, and large networks get slower by them."""
     rerank: bool = True
     """Score with k-reciprocal re-ranking too, at the end."""
 
