@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,11 +16,14 @@ from scipy.io import loadmat
 from mctrack.commands.synth import synth
 from mctrack.errors import ConfigError
 from mctrack.synth import shading, zbuffer
+from mctrack.synth.reid import foreground
 from mctrack.synth.reid.cameras import develop, sample_camera, video_frame
 from mctrack.synth.reid.crops import render_crop
 from mctrack.synth.reid.dataset import Plan, Recipe, generate
+from mctrack.synth.reid.paint import spectral
 from mctrack.synth.reid.people import open_people
-from mctrack.synth.reid.places import decode, pyramid, sample_place, spectral
+from mctrack.synth.reid.places import decode, pyramid, sample_place
+from mctrack.synth.reid.setting import Lens
 
 NAME = re.compile(r"^(\d{4,})_c(\d+)s1_(\d{6})_01\.jpg$")
 FOLDERS = ("bounding_box_train", "bounding_box_test", "query")
@@ -220,3 +224,59 @@ def test_video_encoder_keeps_the_picture_about_the_same() -> None:
     coded = video_frame(picture, 28)
     assert coded.shape == picture.shape
     assert abs(float(coded.mean()) - float(picture.mean())) < 6
+
+
+@pytest.mark.parametrize("kind", sorted({*foreground.INDOORS, *foreground.OUTDOORS}))
+def test_things_stand_on_the_floor_and_are_solid_or_see_through(kind: str) -> None:
+    for seed in range(12):
+        picture = foreground.sample_thing(kind, np.random.default_rng(seed)).picture
+        assert picture.dtype == np.float32
+        assert np.isfinite(picture).all()
+        assert picture.min() >= 0
+        assert picture[..., 3].max() == pytest.approx(1, abs=1e-3)
+        assert (picture[..., :3].max(axis=2) <= 1.6 * picture[..., 3] + 1e-3).all()  # premultiplied
+        assert picture[-8:, :, 3].max() > 0.3
+
+
+def test_a_thing_in_front_is_where_its_corners_project() -> None:
+    eye = np.array([0.0, 3.0, 8.0])
+    pitch = np.arctan2(2.0, 8.0)
+    c, s = np.cos(pitch), np.sin(pitch)
+    lens = Lens(eye, np.array([[1, 0, 0], [0, c, -s], [0, s, c]]), 400.0)
+    board = np.zeros((80, 40, 4), np.float32)
+    board[...] = 1  # half a metre wide, a metre high, white
+    thing = foreground.Thing("board", board)
+    box = (-200, -200, 400, 400)
+    light = np.r_[np.zeros(3), np.zeros(3), np.full(3, 0.5), np.zeros(4)].astype(np.float32)
+    for seed in range(8):
+        seen = foreground.in_front(thing, lens, box, light, np.random.default_rng(seed))
+        rows, columns = (np.flatnonzero((seen[..., 3] > 0.5).any(axis=axis)) for axis in (1, 0))
+        rng = np.random.default_rng(seed)
+        nearer, aside = rng.uniform(0.3, 3.0), rng.uniform(-1, 1) * (0.25 + 0.25)
+        corner = np.array([[x, y, nearer] for x in (aside - 0.25, aside + 0.25) for y in (0, 1)], np.float32)
+        xy = lens.project(corner)[0] + 200
+        assert rows[[0, -1]] == pytest.approx([xy[:, 1].min(), xy[:, 1].max()], abs=2)
+        assert columns[[0, -1]] == pytest.approx([xy[:, 0].min(), xy[:, 0].max()], abs=2)
+        assert seen[rows.mean().astype(int), columns.mean().astype(int)] == pytest.approx([0.5, 0.5, 0.5, 1], abs=0.01)
+
+
+def test_a_cluttered_camera_shows_things_of_the_place_before_people() -> None:
+    people = open_people("parametric", 0)
+    place = sample_place(np.random.default_rng(5))
+    assert len(place.things) == foreground.THINGS
+    camera = sample_camera(1, 0, place.indoor, np.random.default_rng(2))
+    free, hidden = (replace(camera, cluttered=share, noise=0.5, h264_crf=0) for share in (0.0, 1.0))
+    changed = 0
+    for k in range(6):
+        figure = people.figure(k)
+        one, two = (render_crop(figure, [], c, place, np.random.default_rng(k)) for c in (free, hidden))
+        assert one.shape == two.shape
+        changed += bool(np.abs(one.astype(int) - two).mean() > 6)
+    assert changed >= 4
+
+
+def test_half_of_the_cameras_have_something_in_front() -> None:
+    shares = np.array([sample_camera(k, 0, False, np.random.default_rng(k)).cluttered for k in range(300)])
+    assert 0.4 < (shares > 0.1).mean() < 0.6
+    assert shares.min() == 0.03
+    assert shares.max() <= 0.45

@@ -26,6 +26,7 @@ class CameraStyle:
         gain, gamma, exposure, contrast, saturation: colour; noise: grey levels; blur_px, sharpen: lens and firmware.
         quality: of its JPEG encoder; h264_crf: of its video encoder, 0 for none.
         headings: which way people mostly walk here, degrees against the line of sight.
+        cluttered: how often a thing of the place stands between it and people.
     """
 
     camid: int
@@ -53,6 +54,7 @@ class CameraStyle:
     quality: int
     h264_crf: int
     headings: tuple[float, ...]
+    cluttered: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -84,7 +86,7 @@ def sample_camera(camid: int, place: int, indoor: bool, rng: np.random.Generator
         indoor,
         height_m=u(1.9, 3.2) if indoor else round(float(np.exp(rng.uniform(np.log(1.5), np.log(7)))), 3),
         distance_m=(near, near * u(1.5, 2.5)),
-        native_px=round(float(np.clip(np.exp(rng.normal(np.log(112), 0.45)), 48, 280)), 1),
+        native_px=round(float(np.clip(np.exp(rng.normal(np.log(88), 0.5)), 36, 280)), 1),
         azimuth_deg=u(0, 360),
         sun_deg=(u(0, 360), u(60, 85) if indoor else u(22, 65)),
         key=_rgb(key * f for f in (1 + warm + 0.05 * sunny, 1.0, 1 - warm - 0.1 * sunny)),
@@ -104,6 +106,7 @@ def sample_camera(camid: int, place: int, indoor: bool, rng: np.random.Generator
         quality=int(rng.integers(28, 60) if bad else rng.integers(60, 95)),
         h264_crf=int(rng.integers(24, 35)) if rng.random() < 0.3 else 0,
         headings=tuple(round(main + d, 1) for d in ((0, 180) if rng.random() < 0.7 else (0, 90, 180, 270))),
+        cluttered=u(0.15, 0.45) if rng.random() < 0.5 else 0.03,
     )
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mctrack.synth import zbuffer
 from mctrack.synth.reid.cameras import CameraStyle, develop, video_frame
+from mctrack.synth.reid.foreground import in_front
 from mctrack.synth.reid.people import Drawable
 from mctrack.synth.reid.places import Place
 from mctrack.synth.reid.setting import NO_FRAME, NONE, Lens, Shadow, background
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+MOST_HIDDEN = 0.75
 FINE_PX = 180
 """Crops lower than this get two samples a pixel along each axis; taller ones are shrunk before anyone embeds them."""
 
@@ -24,7 +24,7 @@ def render_crop(
     figure: Drawable, others: list[Drawable], camera: CameraStyle, place: Place, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """(h, w, 3) uint8 BGR crop at its native size; the same arguments give the same picture."""
-    native = float(np.clip(camera.native_px * np.exp(rng.normal(0, 0.22)), 40, 300))
+    native = float(np.clip(camera.native_px * np.exp(rng.normal(0, 0.22)), 32, 300))
     lens = _lens(camera, figure.height_m, native, rng)
     corner = figure.posed(figure.pose(rng, bool(rng.random() < 0.75)), _heading(camera, rng))
     light = sample_light(camera, rng)
@@ -43,8 +43,8 @@ def render_crop(
         hidden = (passer[..., 3] * target[..., 3]).sum() / max(target[..., 3].sum(), 1)
         if hidden < 0.5:
             scene = _over(scene, passer)
-    if rng.random() < 0.07:
-        _obstacle(scene, rng)
+    if rng.random() < camera.cluttered:
+        scene = _before(scene, target, place, lens, box, light, rng)
     picture = develop(scene, camera, rng, native)
     return video_frame(picture, camera.h264_crf) if camera.h264_crf else picture
 
@@ -187,23 +187,16 @@ def _crowd(
     return sorted(out, key=lambda item: item[0])
 
 
-def _obstacle(scene: Float32, rng: np.random.Generator) -> None:
-    """Something in front: a bin, a car's bonnet, a post, a table's edge."""
-    h, w = scene.shape[:2]
-    base = rng.uniform(0.02, 0.4) * np.array([1, 1, 1], np.float32) * np.exp(rng.normal(0, 0.1, 3)).astype(np.float32)
-    texture = np.asarray(
-        cv2.resize(rng.normal(1, 0.12, (8, 8)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
-    )
-    if rng.random() < 0.7:
-        top = int(h * rng.uniform(0.55, 0.85))
-        left, right = sorted(rng.uniform(-0.3, 1.3, 2))
-        if right - left < 0.5:
-            left, right = -0.1, 1.1
-        area = (slice(top, h), slice(max(int(left * w), 0), max(int(right * w), 0)))
-    else:
-        x = int(rng.uniform(0, 0.9) * w)
-        area = (slice(0, h), slice(x, x + max(int(w * rng.uniform(0.08, 0.2)), 2)))
-    scene[area] = base * texture[area][..., None]
-    edge: Any = scene[area]
-    if edge.shape[0] > 3:
-        edge[:2] *= 1.5
+def _before(
+    scene: Float32,
+    target: Float32,
+    place: Place,
+    lens: Lens,
+    box: tuple[int, int, int, int],
+    light: Float32,
+    rng: np.random.Generator,
+) -> Float32:
+    """The scene with a thing of the place in front, unless that left next to nothing of the person."""
+    thing = in_front(place.things[int(rng.integers(len(place.things)))], lens, box, light, rng)
+    hidden = (thing[..., 3] * target[..., 3]).sum() / max(target[..., 3].sum(), 1)
+    return scene if hidden > MOST_HIDDEN else _over(scene, thing)

@@ -1,4 +1,4 @@
-"""Places to stand in: a textured floor and a backdrop, painted from noise with a 1/f spectrum and simple shapes."""
+"""Places to stand in: a textured floor, a backdrop, and things that stand in front of people."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from mctrack.synth.reid.foreground import Thing, sample_things
+from mctrack.synth.reid.paint import draw_car, draw_foliage, muted, spectral
 
 Float32 = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -25,23 +28,14 @@ class Place:
 
     Attributes:
         floor: `FLOOR_M` metres a side, repeating; wall: upright behind the scene, repeating sideways.
-        wall_m: usual distance of the backdrop behind people.
+        wall_m: usual distance of the backdrop behind people; things: what may stand in front of them.
     """
 
     indoor: bool
     floor: tuple[Image, ...]
     wall: tuple[Image, ...]
     wall_m: tuple[float, float]
-
-
-def spectral(rng: np.random.Generator, shape: tuple[int, int], power: float = 1.0) -> Float32:
-    """(h, w) tileable noise whose amplitude falls as 1/f^power; mean 0, deviation 1."""
-    h, w = shape
-    fy, fx = np.fft.fftfreq(h)[:, None] * h, np.fft.rfftfreq(w)[None] * w
-    amplitude = 1 / np.maximum(np.hypot(fx, fy * w / h), 1.0) ** power
-    amplitude[0, 0] = 0
-    wave = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * amplitude, shape)
-    return (wave / wave.std()).astype(np.float32)
+    things: tuple[Thing, ...]
 
 
 def pyramid(picture: Float32) -> tuple[Image, ...]:
@@ -69,14 +63,8 @@ def sample_place(rng: np.random.Generator) -> Place:
     floor = _floor(rng, indoor)
     wall = _room(rng) if indoor else _street(rng)
     near = (0.8, 6.0) if indoor else (2.0, 22.0)
-    return Place(indoor, pyramid(np.clip(floor, 0.004, 1)), pyramid(np.clip(wall, 0.004, BRIGHTEST)), near)
-
-
-def _muted(rng: np.random.Generator, low: float, high: float, colour: float = 0.10) -> Float32:
-    """(3,) linear RGB of a building material."""
-    base = rng.uniform(low, high)
-    warm, green = rng.normal(0.3, 1) * colour, rng.normal(0, 0.35) * colour
-    return (base * np.array([1 + warm, 1 + green, 1 - warm])).clip(0.01, 1).astype(np.float32)
+    return Place(indoor, pyramid(np.clip(floor, 0.004, 1)), pyramid(np.clip(wall, 0.004, BRIGHTEST)), near,
+                 sample_things(indoor, rng))
 
 
 def _floor(rng: np.random.Generator, indoor: bool) -> Float32:
@@ -90,7 +78,7 @@ def _floor(rng: np.random.Generator, indoor: bool) -> Float32:
     )
     y, x = np.mgrid[0:n, 0:n].astype(np.float32) * (FLOOR_M / n)
     colour = (
-        _muted(rng, 0.07, 0.42) if kind != "grass" else np.array([0.07, 0.12, 0.03], np.float32) * rng.uniform(0.7, 1.5)
+        muted(rng, 0.07, 0.42) if kind != "grass" else np.array([0.07, 0.12, 0.03], np.float32) * rng.uniform(0.7, 1.5)
     )
     broad, fine = spectral(rng, (n, n), 1.4), spectral(rng, (n, n), 0.45)
     shade = 1 + 0.10 * broad + (0.16 if kind in ("grass", "carpet") else 0.08) * fine
@@ -139,13 +127,13 @@ def _street(rng: np.random.Generator) -> Float32:
             at += width
     else:
         green = int(rng.uniform(2.5, 9) * px)
-        _foliage(wall, rng, h - green, h, rng.uniform(0.5, 1.2))
+        draw_foliage(wall, rng, h - green, h, rng.uniform(0.5, 1.2))
     for _ in range(int(rng.integers(0, 5))):
         top = h - int(rng.uniform(0.6, 3.5) * px)
         left = int(rng.integers(0, w - 80))
-        _foliage(wall[:, left : left + int(rng.uniform(2, 6) * px)], rng, top, h, rng.uniform(0.4, 1.1))
+        draw_foliage(wall[:, left : left + int(rng.uniform(2, 6) * px)], rng, top, h, rng.uniform(0.4, 1.1))
     for _ in range(int(rng.integers(0, 6))):
-        _car(wall, rng, px)
+        draw_car(wall, rng, px)
     for _ in range(int(rng.integers(1, 7))):
         _post(wall, rng, px)
     return _grain(wall, rng)
@@ -158,17 +146,17 @@ def _room(rng: np.random.Generator) -> Float32:
     at = 0
     while at < w:
         width = int(rng.uniform(3, 9) * px)
-        paint = _muted(rng, 0.25, 0.75, 0.08) if rng.random() < 0.75 else _muted(rng, 0.1, 0.4, 0.35)
+        paint = muted(rng, 0.25, 0.75, 0.08) if rng.random() < 0.75 else muted(rng, 0.1, 0.4, 0.35)
         wall[:, at : at + width] = paint
         wall[int(h - 0.1 * px) :, at : at + width] = paint * 0.5
         at += width
-    wall[: int(h - rng.uniform(2.7, 4) * px)] = _muted(rng, 0.5, 0.9, 0.03)
+    wall[: int(h - rng.uniform(2.7, 4) * px)] = muted(rng, 0.5, 0.9, 0.03)
     wall *= (1 + 0.06 * spectral(rng, (h, w), 1.8))[..., None]
     for _ in range(int(rng.integers(3, 12))):
         what = rng.random()
         x = int(rng.integers(0, w - 60))
         if what < 0.35:
-            _box(wall, x, h - int(2.05 * px), int(0.95 * px), int(2.05 * px), _muted(rng, 0.05, 0.6, 0.3), rng)
+            _box(wall, x, h - int(2.05 * px), int(0.95 * px), int(2.05 * px), muted(rng, 0.05, 0.6, 0.3), rng)
         elif what < 0.6:
             _box(
                 wall,
@@ -176,14 +164,14 @@ def _room(rng: np.random.Generator) -> Float32:
                 h - int(rng.uniform(1.5, 2.4) * px),
                 int(rng.uniform(0.4, 2.0) * px),
                 int(rng.uniform(0.5, 1.2) * px),
-                _muted(rng, 0.1, 0.9, 0.5),
+                muted(rng, 0.1, 0.9, 0.5),
                 rng,
             )
         elif what < 0.8:
             tall = rng.uniform(0.5, 1.9)
             _shelf(wall, x, h - int(tall * px), int(rng.uniform(0.8, 2.5) * px), int(tall * px), rng)
         else:
-            _foliage(wall[:, x : x + int(0.8 * px)], rng, h - int(rng.uniform(0.6, 1.7) * px), h, 0.8)
+            draw_foliage(wall[:, x : x + int(0.8 * px)], rng, h - int(rng.uniform(0.6, 1.7) * px), h, 0.8)
     return _grain(wall, rng)
 
 
@@ -199,7 +187,7 @@ def _box(wall: Float32, x: int, y: int, width: int, height: int, colour: Float32
 
 def _shelf(wall: Float32, x: int, y: int, width: int, height: int, rng: np.random.Generator) -> None:
     part = wall[max(y, 0) : max(y, 0) + height, x : x + width]
-    part[:] = _muted(rng, 0.05, 0.4, 0.2)
+    part[:] = muted(rng, 0.05, 0.4, 0.2)
     rows, columns = max(part.shape[0] // 15, 1), max(part.shape[1] // 4, 1)
     things = rng.uniform(0.02, 0.5, (rows, columns, 1)) * rng.uniform(0.5, 1.3, (rows, columns, 3))
     filled = cv2.resize(things.astype(np.float32), (part.shape[1], part.shape[0]), interpolation=cv2.INTER_NEAREST)
@@ -209,7 +197,7 @@ def _shelf(wall: Float32, x: int, y: int, width: int, height: int, rng: np.rando
 
 def _facade(part: Float32, rng: np.random.Generator, px: float) -> None:
     h, w = part.shape[:2]
-    colour = _muted(rng, 0.12, 0.55, 0.25)
+    colour = muted(rng, 0.12, 0.55, 0.25)
     part[:] = colour
     if rng.random() < 0.4:  # bricks or panels
         y, x = np.mgrid[0:h, 0:w]
@@ -229,7 +217,7 @@ def _facade(part: Float32, rng: np.random.Generator, px: float) -> None:
         if shop or rng.random() < 0.3:
             _window(part, at, h - height - int(0.2 * px), width, height, glass * rng.uniform(0.5, 2), rng)
             if rng.random() < 0.4:
-                sign = _muted(rng, 0.1, 0.5, 0.9)
+                sign = muted(rng, 0.1, 0.5, 0.9)
                 part[max(h - height - int(0.7 * px), 0) : h - height - int(0.25 * px), at : at + width] = sign
         at += width + int(rng.uniform(0.3, 1.5) * px)
     part[h - int(0.15 * px) :] *= 0.6
@@ -248,65 +236,13 @@ def _window(part: Float32, x: int, y: int, width: int, height: int, glass: Float
         pane[:, width // 2 : width // 2 + 2] = frame
 
 
-def _foliage(part: Float32, rng: np.random.Generator, top: int, bottom: int, bright: float) -> None:
-    """Leaves: where broad noise is high towards the ground; their light from fine noise."""
-    top = max(top, 0)
-    h, w = bottom - top, part.shape[1]
-    if h < 8 or w < 8:
-        return
-    shape = (h + h % 2, w + w % 2)
-    broad, fine, leaf = (
-        spectral(rng, shape, 1.3)[:h, :w],
-        spectral(rng, shape, 0.75)[:h, :w],
-        spectral(rng, shape, 0.25)[:h, :w],
-    )
-    edge = (
-        np.linspace(-1.2, 1.6, h, dtype=np.float32)[:, None]
-        + 1.0
-        - 1.4 * np.abs(np.linspace(-1, 1, w, dtype=np.float32))[None] ** 4
-    )
-    mask = (broad + 0.6 * fine + edge > 0.5).astype(np.float32)[..., None]
-    green = np.array([0.060, 0.095, 0.028], np.float32) * np.array(
-        [rng.uniform(0.7, 1.6), 1, rng.uniform(0.6, 1.5)], np.float32
-    )
-    light = np.exp(0.55 * fine + 0.45 * leaf + 0.25 * broad)[..., None]
-    part[top:bottom] = part[top:bottom] * (1 - mask) + mask * green * light * bright
-
-
-def _car(wall: Float32, rng: np.random.Generator, px: float) -> None:
-    h = wall.shape[0]
-    length, tall = int(4.3 * px), int(rng.uniform(1.35, 1.75) * px)
-    x = int(rng.integers(0, max(wall.shape[1] - length, 1)))
-    body = _muted(rng, 0.02, 0.6, 0.15) if rng.random() < 0.7 else _muted(rng, 0.05, 0.3, 0.9)
-    base, waist = h - int(0.25 * px), h - int(0.85 * px)
-    colour = tuple(float(v) for v in body)
-    cv2.rectangle(wall, (x, waist), (x + length, base), colour, -1)
-    roof = np.array(
-        [
-            [x + 0.14 * length, waist],
-            [x + 0.30 * length, h - tall],
-            [x + 0.75 * length, h - tall],
-            [x + 0.93 * length, waist],
-        ],
-        np.int32,
-    )
-    cv2.fillPoly(wall, [roof], colour)
-    inner = ((roof - roof.mean(axis=0)) * np.array([0.86, 0.72]) + roof.mean(axis=0)).astype(np.int32)
-    cv2.fillPoly(wall, [inner], (0.03, 0.035, 0.04))
-    for f in (0.2, 0.8):
-        cv2.circle(wall, (int(x + f * length), base), int(0.31 * px), (0.012, 0.012, 0.012), -1)
-        cv2.circle(wall, (int(x + f * length), base), int(0.17 * px), (0.2, 0.2, 0.2), -1)
-    wall[waist : waist + 3, x : x + length] *= 1.8
-    wall[base - 4 :, x : x + length] *= 0.5
-
-
 def _post(wall: Float32, rng: np.random.Generator, px: float) -> None:
     h, w = wall.shape[:2]
     x = int(rng.integers(0, w - 12))
     tall = int(rng.uniform(0.8, 6) * px)
     width = max(int(rng.uniform(0.06, 0.3) * px), 2)
     shade = np.linspace(0.6, 1.3, width, dtype=np.float32)[None, :, None]
-    wall[max(h - tall, 0) :, x : x + width] = _muted(rng, 0.03, 0.4, 0.2) * shade
+    wall[max(h - tall, 0) :, x : x + width] = muted(rng, 0.03, 0.4, 0.2) * shade
 
 
 def _grain(wall: Float32, rng: np.random.Generator) -> Float32:
