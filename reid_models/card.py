@@ -22,6 +22,8 @@ CARD_KEYS = ("model", "options", "recipe", "data", "seed", "figures", "calibrati
 OWN_KEYS = ("format", "dim", "input_hw", "sha256")
 METADATA_KEY, CHECKSUM_KEY = "reid_card", "reid_card_sha256"
 ONNX_KEY = "reid_models_card"
+BESIDE_KEY = "reid_models_weights"
+"""In the metadata of an ``.onnx`` file without weights: which file has them, and its SHA-256."""
 _KINDS = {"model": str, "options": dict, "sha256": str, "dim": int, "input_hw": list}
 
 
@@ -32,7 +34,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
         ReidError: the file is missing, damaged or holds no card.
     """
     path = existing(path)
-    metadata = _metadata(path)
+    metadata = read_header(path)[0].get("__metadata__", {})
     text = metadata.get(METADATA_KEY)
     if not isinstance(text, str):
         raise ReidError(f"{path}: holds no card, so it is not one of ours; give it to a model as 'pretrained' instead")
@@ -116,8 +118,12 @@ def first_line(error: BaseException) -> str:
     return lines[0][:200] if lines else type(error).__name__
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    """Metadata of a safetensors file: 8 bytes of length, little-endian, then JSON."""
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Header of a safetensors file (8 bytes of length, little-endian, then JSON), and the byte where numbers begin.
+
+    Raises:
+        ReidError: it is no such file.
+    """
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -125,9 +131,8 @@ def _metadata(path: Path) -> dict[str, Any]:
             if length > path.stat().st_size - 8:
                 raise ValueError("it ends within its header")
             header = json.loads(file.read(length))
-        metadata = header.get("__metadata__", {})
-        if not isinstance(metadata, dict):
+        if not isinstance(header.get("__metadata__", {}), dict):
             raise ValueError("its metadata is no object")
     except (OSError, struct.error, ValueError, AttributeError, RecursionError) as error:
         raise ReidError(f"{path}: not a safetensors file that can be read: {first_line(error)}") from error
-    return metadata
+    return header, 8 + length

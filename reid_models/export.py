@@ -7,10 +7,12 @@ calibration. Nothing is put in place before ONNX Runtime has given the same answ
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import io
 import json
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,18 +26,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from reid_models import eight_bits
 from reid_models.atomic import write_atomic
-from reid_models.card import ONNX_KEY, describe, first_line
+from reid_models.card import BESIDE_KEY, ONNX_KEY, describe, first_line
 from reid_models.crops import check_crops
 from reid_models.deploy import deployable
+from reid_models.eight_bits import Stored
 from reid_models.errors import ReidError
 
 Crops = Sequence[NDArray[np.uint8]]
 BATCHES = (1, 7, 64)
-TOLERANCE = 1e-4
-"""Largest difference between any two numbers of a unit row, torch against ONNX Runtime."""
-HALF_TOLERANCE = 2e-3
-"""The same where weights are kept as 16-bit numbers, which have 11 significant bits."""
+TOLERANCES = {32: 1e-4, 16: 2e-3, 8: 5e-2}
+"""Bits of a weight → largest difference between any two numbers of a unit row, torch against ONNX Runtime."""
 _FEWEST_CROPS = 32
 _CHUNK = 16
 
@@ -75,15 +77,19 @@ class ExportReport:
     int8: Int8Loss | None = None
 
 
-def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, int8: bool = False, half: bool = False,
-                calibration_crops: Crops | None = None, card: Mapping[str, Any] | None = None) -> ExportReport:
+def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, int8: bool = False, bits: int = 32,
+                graph_only: bool = False, calibration_crops: Crops | None = None,
+                card: Mapping[str, Any] | None = None) -> ExportReport:
     """Write a model as an ONNX file with a dynamic batch.
 
     Args:
         model_or_weights: a model, or a file of :func:`reid_models.weights.save_weights`.
         out: a name that ends in ``.onnx``; a file of that name is replaced in one step.
         int8: 8-bit weights and activations.
-        half: weights kept as 16-bit numbers: half the file, computed with in 32 bits as before.
+        bits: 16 or 8: weights are kept as such numbers, a half or a quarter of the file (8 bits as in
+            :mod:`reid_models.eight_bits`), and computed with in 32 bits as before.
+        graph_only: the 8-bit weights stay in the given file, which must lie in the same folder, and hold 8-bit weights
+            (:func:`reid_models.weights.shrink_weights`).
         calibration_crops: (h, w, 3) uint8 BGR crops of any size, for ``int8``: every second one shows the range of
             the activations, the others measure what is lost.
         card: of the weights, where a model is given.
@@ -94,6 +100,11 @@ def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, in
     out = Path(out)
     if out.suffix.lower() != ".onnx":
         raise ReidError(f"{out}: expected a name that ends in .onnx")
+    if bits not in TOLERANCES:
+        raise ReidError(f"weights are kept at {', '.join(map(str, TOLERANCES))} bits, not {bits}")
+    source = None if isinstance(model_or_weights, nn.Module) else Path(model_or_weights)
+    if graph_only and (bits != 8 or source is None or source.resolve().parent != out.resolve().parent):
+        raise ReidError(f"{out}: leaving the weights where they are takes a file of 8-bit weights in the same folder")
     crops = _checked_crops(calibration_crops) if int8 else ()
     model, found = _model_of(model_or_weights)
     card = found if found is not None else card
@@ -101,9 +112,9 @@ def export_onnx(model_or_weights: nn.Module | str | Path, out: str | Path, *, in
     loss = None
     if int8:
         network, loss = quantise(network, crops)
-    elif half:
-        network = halve(network)
-        difference = _within(HALF_TOLERANCE, _compare(model, network, BATCHES), out.stem)
+    elif bits != 32:
+        network = halve(network) if bits == 16 else quarter(network, source, graph_only)
+        difference = _within(TOLERANCES[bits], _compare(model, network, BATCHES, out.parent), out.stem)
     write_atomic(out, network)
     return ExportReport(out, difference, loss)
 
@@ -113,7 +124,7 @@ def onnx_bytes(model: nn.Module, card: Mapping[str, Any] | None = None, name: st
     """The ONNX file's content, and its largest difference to torch at these batches.
 
     Raises:
-        ReidError: it cannot be exported, or differs by more than :data:`TOLERANCE`.
+        ReidError: it cannot be exported, or differs by more than :data:`TOLERANCES` allow.
     """
     training = model.training
     model.eval()
@@ -122,7 +133,7 @@ def onnx_bytes(model: nn.Module, card: Mapping[str, Any] | None = None, name: st
         difference = _compare(model, network, batches)
     finally:
         model.train(training)
-    return network + _metadata(model, card, name), _within(TOLERANCE, difference, name or str(model.name))
+    return network + _metadata(model, card, name), _within(TOLERANCES[32], difference, name or str(model.name))
 
 
 def _within(tolerance: float, difference: float, name: str) -> float:
@@ -140,12 +151,9 @@ def halve(network: bytes) -> bytes:
     Raises:
         ReidError: the package onnx is missing, or a weight is beyond what 16 bits hold.
     """
-    try:
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-    except ImportError as error:
-        raise ReidError(f"16-bit weights need the package onnx, which cannot be imported ({error}); pip install onnx"
-                        ) from error
+    onnx = _onnx()
+    from onnx import TensorProto, helper, numpy_helper
+
     model = onnx.load_model_from_string(network)
     casts = []
     for kept in model.graph.initializer:
@@ -156,10 +164,74 @@ def halve(network: bytes) -> bytes:
             raise ReidError(f"{name} holds a number beyond 65,504, which 16 bits cannot; not written")
         kept.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
         casts.append(helper.make_node("Cast", [kept.name], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
+    return _with_nodes(model, casts)
+
+
+def quarter(network: bytes, weights: Path | None = None, graph_only: bool = False) -> bytes:
+    """The same network with its large matrices and kernels as 8-bit numbers, each behind a cast and its scales.
+
+    Args:
+        network: an exported one.
+        weights: the file that it is of. Where that holds 8-bit numbers, the very same ones are used.
+        graph_only: leave them there.
+
+    Raises:
+        ReidError: the package onnx is missing, or a file cannot be read.
+    """
+    onnx = _onnx()
+    from onnx import TensorProto, helper, numpy_helper
+
+    stored = {} if weights is None else eight_bits.stored_numbers(weights)
+    if graph_only and not stored:
+        raise ReidError(f"{weights}: holds no 8-bit weights that could stay there; make such a file first (--quarter)")
+    model = onnx.load_model_from_string(network)
+    steps, scales = [], []
+    for kept in model.graph.initializer:
+        if kept.data_type != TensorProto.FLOAT or len(kept.dims) < 2 or math.prod(kept.dims) < eight_bits.FEWEST:
+            continue
+        name, values = kept.name, numpy_helper.to_array(kept)
+        found = _same_numbers(values, stored)
+        numbers, scale = eight_bits.rounded(values) if found is None else (found[0].values, found[1])
+        kept.CopyFrom(numpy_helper.from_array(numbers, f"{name}.numbers"))
+        if graph_only and found is not None and weights is not None:
+            kept.ClearField("raw_data")
+            kept.data_location = TensorProto.EXTERNAL
+            where = {"location": weights.name, "offset": found[0].offset, "length": numbers.size}
+            kept.external_data.extend(onnx.StringStringEntryProto(key=k, value=str(v)) for k, v in where.items())
+        scales.append(numpy_helper.from_array(scale.reshape(-1, *(1,) * (values.ndim - 1)), f"{name}.scale"))
+        steps += [helper.make_node("Cast", [kept.name], [f"{name}.whole"], to=TensorProto.FLOAT),
+                  helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name])]
+    model.graph.initializer.extend(scales)
+    if graph_only and weights is not None:
+        entry = {"file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+        model.metadata_props.add(key=BESIDE_KEY, value=json.dumps(entry))
+    return _with_nodes(model, steps)
+
+
+def _same_numbers(values: NDArray[Any], stored: Mapping[str, Stored]) -> tuple[Stored, NDArray[np.float32]] | None:
+    """The 8-bit numbers that weights of an exported network come from, and the scales that they have there."""
+    for found in stored.values():
+        if found.values.shape == values.shape:
+            scale = eight_bits.rescaled(values, found.values)
+            if scale is not None:
+                return found, scale
+    return None
+
+
+def _with_nodes(model: Any, first: list[Any]) -> bytes:
+    nodes = [*first, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return bytes(model.SerializeToString())
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ReidError(f"16-bit and 8-bit weights need the package onnx, which cannot be imported ({error}); "
+                        "pip install onnx") from error
+    return onnx
 
 
 def quantise(network: bytes, crops: Crops) -> tuple[bytes, Int8Loss]:
@@ -254,10 +326,13 @@ def _traced(model: nn.Module) -> bytes:
     return buffer.getvalue()
 
 
-def _compare(model: nn.Module, network: bytes, batches: Sequence[int]) -> float:
+def _compare(model: nn.Module, network: bytes, batches: Sequence[int], folder: Path | None = None) -> float:
+    """Largest difference to torch; ``folder``: where weights lie that the network has outside."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder.resolve()))
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     generator, device = torch.Generator().manual_seed(0), next(model.parameters()).device

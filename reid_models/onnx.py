@@ -8,6 +8,7 @@ metadata under ``reid_models``; keys and defaults are those of :class:`InputOpti
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid_models.calibration import Calibration
-from reid_models.card import ONNX_KEY, card_calibration, describe, first_line, is_card, parse_card
+from reid_models.card import BESIDE_KEY, ONNX_KEY, card_calibration, describe, first_line, is_card, parse_card
 from reid_models.crops import check_crops, resize_crop
 from reid_models.errors import ReidError
 
@@ -186,9 +187,27 @@ def _session(path: Path, device: str, threads: int, network: bytes | None) -> An
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(network or str(path), options, providers=wanted)
+        session = onnxruntime.InferenceSession(network or str(path), options, providers=wanted)
     except Exception as error:  # ONNX Runtime has no common class for what can go wrong
         raise ReidError(f"{path}: not an ONNX network that can be loaded: {first_line(error)}") from error
+    _check_weights_beside(path, session)
+    return session
+
+
+def _check_weights_beside(path: Path, session: Any) -> None:
+    """Where weights lie in another file, they are found by their place in it: it must be the very same file."""
+    text = session.get_modelmeta().custom_metadata_map.get(BESIDE_KEY)
+    if text is None:
+        return
+    entry = _json(text, f"{path}: metadata '{BESIDE_KEY}'")
+    beside = path.parent / str(entry["file"])
+    try:
+        found = hashlib.sha256(beside.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ReidError(f"{beside} cannot be read: {first_line(error)}") from error
+    if found != entry["sha256"]:
+        raise ReidError(f"{path}: its weights are in {beside.name}, which has changed since; get both files again, or "
+                        "export it anew (mctrack export-reid --quarter --graph-only)")
 
 
 def _read_options(path: Path, session: Any) -> dict[str, Any]:

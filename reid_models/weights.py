@@ -32,9 +32,12 @@ from reid_models.card import (
     read_card,
     text_digest,
 )
+from reid_models.eight_bits import packed, unpacked
 from reid_models.errors import ReidError
 
 _BUILD_ONLY = ("pretrained", "num_classes")
+_NEAR = {16: 5e-3, 8: 5e-2}
+"""Largest difference of a descriptor's numbers that so many bits for every weight may make."""
 
 
 def save_weights(path: str | Path, model: nn.Module, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +84,8 @@ def load_weights(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         ReidError: the file is missing, damaged, or of another kind; one line.
     """
-    card, tensors = _read(Path(path))
+    card, stored = _read(Path(path))
+    tensors = unpacked(stored)
     wanted = _shapes(card, str(path))
     for name, shape in wanted.items():
         if name not in tensors or tuple(tensors[name].shape) != shape:
@@ -108,10 +112,11 @@ def update_card(path: str | Path, **changes: Any) -> dict[str, Any]:
     return card
 
 
-def halve_weights(path: str | Path, out: str | Path) -> dict[str, Any]:
-    """Write a file of :func:`save_weights` anew at about half its size: matrices and kernels as 16-bit numbers.
+def shrink_weights(path: str | Path, out: str | Path, bits: int) -> dict[str, Any]:
+    """Write a file of :func:`save_weights` anew at about half (16 bits) or a quarter (8 bits) of its size.
 
-    Biases and normalisations keep their 32 bits, and whoever loads the file computes in 32 bits.
+    Matrices and kernels only, with 8 bits as in :mod:`reid_models.eight_bits`; biases and normalisations keep their
+    32 bits. Whoever loads the file computes in 32 bits.
 
     Returns:
         The new card; all but its ``sha256`` is the old one.
@@ -120,14 +125,20 @@ def halve_weights(path: str | Path, out: str | Path) -> dict[str, Any]:
         ReidError: a file that cannot be read or written, or a weight beyond what 16 bits hold.
     """
     path, out = Path(path), _checked_name(out)
-    card, tensors = _read(path)
-    halved = {name: t.half() if t.dtype == torch.float32 and t.ndim > 1 else t for name, t in tensors.items()}
-    for name, tensor in halved.items():
+    card, stored = _read(path)
+    tensors = unpacked(stored)
+    if bits == 8:
+        kept = packed({name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()})
+    elif bits == 16:
+        kept = {name: t.half() if t.dtype == torch.float32 and t.ndim > 1 else t for name, t in tensors.items()}
+    else:
+        raise ReidError(f"weights are kept at 8 or 16 bits, not {bits}")
+    for name, tensor in kept.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise ReidError(f"{path}: {name} holds a number beyond 65,504, which 16 bits cannot; not written")
-    _check_answer(_filled(card, tensors, str(path)), card, halved, out)
-    card = card | {"sha256": digest(halved)}
-    _write(out, halved, card)
+    _check_answer(_filled(card, tensors, str(path)), card, unpacked(kept), out, _NEAR[bits])
+    card = card | {"sha256": digest(kept)}
+    _write(out, kept, card)
     return card
 
 
@@ -141,7 +152,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """
     path = existing(path)
     if path.suffix.lower() == ".safetensors":
-        return _tensors(path)
+        return unpacked(_tensors(path))
     if path.suffix.lower() not in (".pth", ".pt", ".bin", ".ckpt", ".tar"):
         raise ReidError(f"{path}: expected weights in a .safetensors, .pth, .pt or .bin file")
     try:
@@ -247,7 +258,8 @@ def _filled(card: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) 
     return model.eval()
 
 
-def _check_answer(model: nn.Module, card: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> None:
+def _check_answer(model: nn.Module, card: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path,
+                  near: float = 5e-3) -> None:
     """Options such as a stride leave all shapes alike: only the answer to a picture shows that they are right."""
     again = _filled(card, tensors, str(path))
     image = torch.linspace(-2, 2, 3 * again.input_hw[0] * again.input_hw[1]).sin().reshape(1, 3, *again.input_hw)  # type: ignore[index, misc, arg-type]
@@ -258,8 +270,8 @@ def _check_answer(model: nn.Module, card: Mapping[str, Any], tensors: Mapping[st
             ours, theirs = (m.descriptor_only(image.to(d)).float().cpu() for m, d in ((model, device), (again, "cpu")))  # type: ignore[operator]
     finally:
         model.train(training)
-    # Half a percent: a GPU may multiply with fewer bits.
-    if ours.shape != theirs.shape or again.input_hw != tuple(card["input_hw"]) or (ours - theirs).abs().max() > 5e-3:
+    # Half a percent unless said otherwise: a GPU may multiply with fewer bits.
+    if ours.shape != theirs.shape or again.input_hw != tuple(card["input_hw"]) or (ours - theirs).abs().max() > near:
         raise ReidError(f"{path}: the card's options {card['options']} build a model that answers otherwise than this "
                         "one; put the options it was built with into the card")
 

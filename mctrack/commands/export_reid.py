@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 @click.command("export-reid")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.option("--out", required=True, metavar="FILE.onnx", type=click.Path(path_type=Path),
-              help="File to write; with --half also FILE.safetensors.")
+              help="File to write; with --half or --quarter also FILE.safetensors.")
 @click.option("--half", is_flag=True, help="Weights as 16-bit numbers: half the size. Computes in 32 bits as before.")
+@click.option("--quarter", is_flag=True, help="Weights as 8-bit numbers: a quarter of the size. Computes in 32 bits.")
+@click.option("--graph-only", is_flag=True,
+              help="With --quarter: leave the weights in WEIGHTS, which must have 8-bit ones and lie beside FILE.onnx.")
 @click.option("--int8", is_flag=True, help="8-bit version; prints what it loses. Needs --data.")
 @click.option("--data", metavar="ROOT", type=click.Path(path_type=Path),
               help="With --int8: folder of a dataset. Its training pictures calibrate, its others measure.")
 @click.option("--dataset", metavar="NAME", default="folder", show_default=True, help="With --int8: layout of --data.")
 @click.option("--crops", default=512, show_default=True, type=click.IntRange(64),
               help="With --int8: training pictures to calibrate with.")
-def export_reid_command(weights: Path, out: Path, half: bool, int8: bool, data: Path | None, dataset: str,
-                        crops: int) -> None:
+def export_reid_command(weights: Path, out: Path, half: bool, quarter: bool, graph_only: bool, int8: bool,
+                        data: Path | None, dataset: str, crops: int) -> None:
     """Export WEIGHTS (a .safetensors file that train-reid wrote) to ONNX, checked against torch."""
     from reid_models.errors import ReidError
 
@@ -36,13 +39,16 @@ def export_reid_command(weights: Path, out: Path, half: bool, int8: bool, data: 
         raise click.UsageError("--int8 needs --data: pictures of people to calibrate with")
     if data is not None and not int8:
         raise click.UsageError("--data is for --int8 only")
-    if half and int8:
-        raise click.UsageError("--half and --int8 exclude each other")
+    if half + quarter + int8 > 1:
+        raise click.UsageError("--half, --quarter and --int8 exclude each other")
+    if graph_only and not quarter:
+        raise click.UsageError("--graph-only needs --quarter")
+    bits = 16 if half else 8 if quarter else 32
     try:
-        if half and out.suffix.lower() == ".safetensors":
-            _halve(weights, out)
+        if bits < 32 and out.suffix.lower() == ".safetensors":
+            _shrink(weights, out, bits)
             return
-        _export(weights, out, half, crops, _dataset(dataset, data) if data is not None else None)
+        _export(weights, out, bits, graph_only, crops, _dataset(dataset, data) if data is not None else None)
     except ReidError as error:
         raise WeightsError(str(error)) from error
     except ImportError as error:
@@ -55,20 +61,21 @@ def _dataset(name: str, root: Path) -> ReidDataset:
     return read_dataset(name, root)
 
 
-def _halve(weights: Path, out: Path) -> None:
-    from reid_models.weights import halve_weights
+def _shrink(weights: Path, out: Path, bits: int) -> None:
+    from reid_models.weights import shrink_weights
 
-    halve_weights(weights, out)
+    shrink_weights(weights, out, bits)
     click.echo(f"{out}  ({out.stat().st_size / 1e6:.1f} MB)")
 
 
-def _export(weights: Path, out: Path, half: bool, crops: int, dataset: ReidDataset | None) -> None:
+def _export(weights: Path, out: Path, bits: int, graph_only: bool, crops: int, dataset: ReidDataset | None) -> None:
     from reid_models.card import read_card
     from reid_models.export import BATCHES, export_onnx
 
     height, width = read_card(weights)["input_hw"]
     chosen = None if dataset is None else _sample(dataset, (height, width), crops)
-    report = export_onnx(weights, out, half=half, int8=dataset is not None, calibration_crops=chosen)
+    report = export_onnx(weights, out, bits=bits, graph_only=graph_only, int8=dataset is not None,
+                         calibration_crops=chosen)
     batches = ", ".join(map(str, BATCHES))
     click.echo(f"{report.path}  (largest difference to torch at batches of {batches}: {report.max_difference:.1e})")
     if report.int8 is None or dataset is None:

@@ -21,7 +21,7 @@ from reid_models.card import read_card  # noqa: E402
 from reid_models.export import BATCHES, export_onnx, halve, onnx_bytes, quantise  # noqa: E402
 from reid_models.onnx import OnnxEmbedder  # noqa: E402
 from reid_models.torch_embedder import TorchEmbedder  # noqa: E402
-from reid_models.weights import halve_weights, load_weights, read_tensors, save_weights, update_card  # noqa: E402
+from reid_models.weights import load_weights, read_tensors, save_weights, shrink_weights, update_card  # noqa: E402
 
 
 def crops_of(rng, n):
@@ -177,7 +177,7 @@ def test_int8_needs_crops_and_its_tool(tmp_path, weights, rng, monkeypatch):
 
 def test_half_is_half_as_large_and_answers_nearly_alike(tmp_path, weights, rng):
     onnx = pytest.importorskip("onnx")
-    full, report = (export_onnx(weights, tmp_path / f"{h}.onnx", half=h) for h in (False, True))
+    full, report = (export_onnx(weights, tmp_path / f"b{b}.onnx", bits=b) for b in (32, 16))
     assert full.max_difference < report.max_difference < 1e-3
     kinds = {t.name: t.data_type for t in onnx.load(report.path).graph.initializer if len(t.dims) > 1}
     assert kinds
@@ -186,12 +186,12 @@ def test_half_is_half_as_large_and_answers_nearly_alike(tmp_path, weights, rng):
     whole, half, crops = load(full.path, "cpu"), load(report.path, "cpu"), crops_of(rng, 9)
     np.testing.assert_allclose(half.embed(crops), whole.embed(crops), atol=1e-3)
     assert half.calibration.to_dict() == whole.calibration.to_dict()
-    assert half.description == whole.description.replace("False", "True")
+    assert half.description == whole.description.replace("b32", "b16")
 
 
 def test_half_weights_load_as_others(tmp_path, weights, rng):
     out, crops = tmp_path / "half.safetensors", crops_of(rng, 9)
-    card = halve_weights(weights, out)
+    card = shrink_weights(weights, out, 16)
     model, read = load_weights(out)
     assert read == card
     assert {k for k in card if card[k] != read_card(weights)[k]} == {"sha256"}
@@ -208,7 +208,7 @@ def test_half_refuses_what_16_bits_cannot_hold(tmp_path, tiny_model, monkeypatch
     with torch.no_grad():
         next(p for p in tiny_model.parameters() if p.ndim > 1)[0] = 1e5
     save_weights(tmp_path / "large.safetensors", tiny_model, {})
-    for write in (lambda: halve_weights(tmp_path / "large.safetensors", tmp_path / "half.safetensors"),
+    for write in (lambda: shrink_weights(tmp_path / "large.safetensors", tmp_path / "half.safetensors", 16),
                   lambda: halve(onnx_bytes(tiny_model)[0])):
         with pytest.raises(ReidError, match="a number beyond 65,504"):
             write()
@@ -280,7 +280,8 @@ def test_the_commands_errors_are_one_line(tmp_path, weights, monkeypatch, argume
 
 def test_the_commands_options_that_miss_each_other(weights):
     for arguments, text in ((["--int8"], "--int8 needs --data"), (["--data", "."], "--data is for --int8 only"),
-                            (["--int8", "--half", "--data", "."], "exclude each other")):
+                            (["--int8", "--half", "--data", "."], "exclude each other"),
+                            (["--half", "--quarter"], "exclude each other"), (["--graph-only"], "needs --quarter")):
         done = CliRunner().invoke(export_reid_command, [str(weights), "--out", "x.onnx", *arguments])
         assert done.exit_code == 2
         assert text in done.output
