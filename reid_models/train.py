@@ -37,6 +37,7 @@ from reid_models.train_setup import (
     World,
     build_learner,
     build_optimiser,
+    imprint,
     layout,
     load_initial,
     model_options,
@@ -122,6 +123,8 @@ class Training:
         self.model: nn.Module = self.learner.model
         self.layout = layout(self.device, self.model)
         self.taken = load_initial(self.model, options.init) if options.init else 0
+        if self.taken and not options.resume:
+            imprint(self.learner, data, (recipe.input_hw[0], recipe.input_hw[1]))
         self.optimiser = build_optimiser(self.learner, recipe.optimiser)
         self.order = Order(recipe, data, world)
         self.schedule = Schedule(recipe.schedule, self.order.steps, recipe.epoch_scale)

@@ -24,6 +24,7 @@ from reid_models.backbones import BACKBONES, build_model
 from reid_models.batch import Target
 from reid_models.errors import ReidError
 from reid_models.losses import build_criterion, extra_classes
+from reid_models.losses.criterion import read
 from reid_models.recipe import OptimiserSpec, Recipe
 from reid_models.train_data import TrainingSet
 
@@ -254,6 +255,41 @@ def load_initial(model: nn.Module, path: str | Path) -> int:
                         f"({(heads or list(own))[0]} is not in it or has another shape)")
     model.load_state_dict(found, strict=False)
     return len(found)
+
+
+@torch.no_grad()
+def imprint(learner: Learner, data: TrainingSet, hw: tuple[int, int]) -> int:
+    """Class weights of losses that ask for it become the sum of unit features of their people's first pictures.
+
+    Returns:
+        How many losses' weights were set.
+    """
+    from reid_models.data.augment import normalise
+
+    terms = [t for t in learner.criterion.terms if any(getattr(one, "imprint", False) for one in t.losses)]  # type: ignore[union-attr]
+    if not terms:
+        return 0
+    by_person = np.argsort(data.pid, kind="stable")
+    pid = data.pid[by_person]
+    place = np.arange(len(pid)) - np.searchsorted(pid, pid)  # 0, 1, 2 … within each person
+    rows = by_person[(place < _IMPRINTED) & (pid >= 0)]
+    sums: dict[nn.Module, Tensor] = {}
+    learner.model.eval()
+    for first in range(0, len(rows), 64):
+        images, target = data.batch(rows[first : first + 64])
+        top, left = (images.shape[2] - hw[0]) // 2, (images.shape[3] - hw[1]) // 2
+        output = learner.model(normalise(images[..., top : top + hw[0], left : left + hw[1]]))
+        for term in terms:
+            for loss, features in zip(term.losses, read(output, term.on), strict=True):
+                total = sums.setdefault(loss, torch.zeros_like(loss.weight))
+                total.index_add_(0, target.pid, functional.normalize(features.float(), dim=1).to(total.dtype))
+    for loss, total in sums.items():
+        loss.weight.copy_(functional.normalize(total, dim=1))  # type: ignore[operator]
+    return len(sums)
+
+
+_IMPRINTED = 4
+"""Pictures of a person that its class weights are made of."""
 
 
 # ---------------------------------------------------------------------- optimiser

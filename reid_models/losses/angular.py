@@ -44,17 +44,20 @@ class AngularMargin(nn.Module):
         generator: draws the first weights.
         margin: m in radians, at most π/2.
         scale: s.
+        imprint: where the training starts from other weights, let the classes' weights start as the mean direction of
+            their people's features (Qi et al. 2018, section 3.3), not at random: what the network knows is kept.
     """
 
     ON = ("pooled", "features", "descriptor")
 
     def __init__(self, sizes: Sizes, *, width: int, generator: torch.Generator, margin: float = 0.0,
-                 scale: float = 14.0) -> None:
+                 scale: float = 14.0, imprint: bool = False) -> None:
         super().__init__()
         if sizes.num_classes < 1:
             raise ReidError("angular_margin: it needs the number of people (num_classes), got 0")
         self.margin = number("angular_margin.margin", margin, low=0, high=math.pi / 2)
         self.scale = number("angular_margin.scale", scale, above=0)
+        self.imprint = switch("angular_margin.imprint", imprint)
         self.weight = nn.Parameter(torch.randn(sizes.num_classes, width, generator=generator) / math.sqrt(width))
 
     def cosines(self, features: Tensor) -> Tensor:
