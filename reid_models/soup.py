@@ -37,12 +37,15 @@ def average_weights(paths: Sequence[str | Path], out: str | Path) -> dict[str, A
         raise ReidError(f"an average needs two or more weights, got {len(paths)}")
     model, card = load_weights(paths[0])
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in state.items()}
     for path in paths[1:]:
         other, theirs = load_weights(path)
-        if (theirs["model"], theirs["options"]) != (card["model"], card["options"]):
+        found = other.state_dict()
+        # not by their options: one file may spell out what is the default of the other
+        if theirs["model"] != card["model"] or {n: t.shape for n, t in found.items()} != shapes:
             raise ReidError(f"{path}: weights of '{theirs['model']}' {theirs['options']}, while {paths[0]} has those "
                             f"of '{card['model']}' {card['options']}")
-        for name, tensor in other.state_dict().items():
+        for name, tensor in found.items():
             state[name] += tensor.double()
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
