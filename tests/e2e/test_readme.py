@@ -51,5 +51,5 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_the_two_commands_of_a_fresh_machine_are_there() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert 'pip install -e ".[yolo]" && mctrack run --cams videos/cam*.mp4' in readme
-    assert 'pip install -e ".[yolo,test]" && pytest' in readme
+    assert 'pip install -e ".[yolo,test]" && pytest -n 2' in readme
     assert '-e ".[yolo,test]"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
