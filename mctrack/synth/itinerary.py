@@ -228,8 +228,16 @@ class Planner:
         else:
             walker.entry, span = self._pick(self._outside or self._all), self.habits.outside_s
         walker.return_s = time_s + float(self._rng.uniform(*span))
-        walker.area, walker.velocity = None, np.zeros(2)
+        left, walker.area, walker.velocity = walker.area, None, np.zeros(2)
         self._join(walker)
+        if self.habits.behind_mps > 0:
+            way_s = self._apart((left, walker.exit), walker.entry) / self.habits.behind_mps
+            walker.return_s = max(walker.return_s, time_s + way_s)
+
+    def _apart(self, one: tuple[str, str], other: tuple[str, str]) -> float:
+        """Metres between the hidden ends behind two doors, given as (area, door)."""
+        ends = [door_points(self.areas[area], self.door(area, name))[0] for area, name in (one, other)]
+        return float(np.linalg.norm(ends[0] - ends[1]))
 
     def may_enter(self, walker: Walker, walkers: list[Walker]) -> bool:
         """Whether the area has room, nobody stands in the corridor, and nobody is about to leave by this door."""

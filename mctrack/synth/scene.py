@@ -154,6 +154,8 @@ class Habits:
         inside_at_start: share of people who are inside when the clip begins; arrive_s: when the others come.
         stops: number of places visited per stay; stop_s: how long they stand there.
         outside_s: out of sight before coming back in; change_s: on the way between two linked doors.
+        behind_mps: pace out of sight: nobody comes in by a door sooner than they could have walked straight to it from
+            the one they left by. 0: any door is near.
         change_area: probability of leaving by a linked door rather than going outside.
         groups: share of people who are out in pairs: same ways, same stops, same pace.
         sit: share of stops spent on a chair, bench or sofa, where one is free; sit_s: for how long.
@@ -165,6 +167,7 @@ class Habits:
     stop_s: tuple[float, float] = (1.0, 4.0)
     outside_s: tuple[float, float] = (1.5, 9.0)
     change_s: tuple[float, float] = (1.5, 3.0)
+    behind_mps: float = 0.0
     change_area: float = 0.55
     groups: float = 0.0
     sit: float = 0.0
@@ -287,6 +290,8 @@ def _check(scene: SceneConfig, origin: str) -> None:
             _known(item.kind, FURNITURE, origin, f"area {area.name}: item")
             if item.facing is not None:
                 _known(item.facing, WALLS, origin, f"area {area.name}: {item.kind}: facing")
+    if not 0 <= scene.habits.behind_mps < math.inf:
+        raise ConfigError(f"{origin}: habits.behind_mps: {scene.habits.behind_mps:g} is not 0 or more")
     _check_sitting(scene, origin)
 
 
