@@ -7,7 +7,7 @@
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule; the default is what made the weights that ship, on one core of
-a CPU: about three and a half hours for the compact embedder, three for 1x and for the detector. ``--set K=V``
+a CPU: about five hours for the compact embedder (half of them on two cores), three for 1x and for the detector. ``--set K=V``
 goes on to ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
@@ -17,75 +17,118 @@ scenes.
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 
-def step(words: Sequence[object]) -> None:
+def step(words: Sequence[object], **environment: str) -> None:
     """Run one command of mctrack, and end with it where it fails."""
     line = [str(w) for w in words]
-    print("+ mctrack", *line, flush=True)
-    done = subprocess.run([sys.executable, "-m", "mctrack", *line], check=False)
+    print(f"+ mctrack {shlex.join(line)}", flush=True)
+    done = subprocess.run([sys.executable, "-m", "mctrack", *line], check=False, env={**os.environ, **environment})
     if done.returncode:
         raise SystemExit(done.returncode)
-
-
-def embedder(args: argparse.Namespace) -> None:
-    """Rendered people → weights → 8 bits → ONNX.
-
-    First on varied people, then on those and the built-in bodies, then twice on many more, differing by order and
-    blur: on a machine with processors to spare, start it twice with ``--go-on 1`` and ``--go-on 2`` once ``second`` is
-    there. Last, their average goes on in stronger changes of light.
-    """
-    sets = {"varied": (args.people, args.identities, 240, 12, 0.1, args.seed),
-            "built-in": ("parametric", 900, 160, 12, 0.1, args.seed + 4),
-            "many": (args.people, round(args.identities * 1.6), 480, 10, 0.05, args.seed + 60),
-            "more-built-in": ("parametric", 800, 160, 10, 0.1, args.seed + 64)}  # fmt: skip
-    for name, (people, identities, cameras, images, test, seed) in sets.items():
-        step(["synth", "reid", "--people", people, "--identities", identities, "--cameras", cameras, "--images", images,
-              "--test", test, "--seed", seed, "--workers", args.workers, "--out", args.out / name])
-    calm = ["--set", "data.augment.jitter=0.25", "--set", "data.augment.hue=0.015"]
-    both, more = (_datasets(args.out, *names) for names in (("varied", "built-in"), ("many", "more-built-in")))
-    second, scale = args.out / "second" / "weights.safetensors", args.scale
-    half = ["--set", "precision=bfloat16-cpu"] if args.device == "cpu" else []
-    train(args, "first", ["--dataset", f"market1501={args.out / 'varied'}", "--set", f"epoch_scale={scale}", *half])
-    train(args, "second", [*both, *half, "--set", f"epoch_scale={scale * 5 / 7}", "--set", "optimiser.lr=0.0014", *calm,
-                           "--init", args.out / "first" / "weights.safetensors"])
-    last = {1: [], 2: ["--set", "data.augment.blur=0.1"]}
-    for k, words in last.items():
-        if args.go_on in (None, k):
-            train(args, f"third-{k}", [*more, "--set", f"epoch_scale={scale * 5 / 7}", "--set", "optimiser.lr=0.001",
-                                       "--set", f"seed={10 + k}", "--set", IMPRINTED, *calm, *words, "--init", second])
-    if args.go_on is not None:
-        return
-    from reid_models.soup import average_weights
-
-    average_weights([args.out / f"third-{k}" / "weights.safetensors" for k in last], args.out / "average.safetensors")
-    light = ("jitter=0.5", "hue=0.015", "brightness=0.25", "contrast=0.3", "resolution=0.3", "blur=0.1")
-    train(args, "trained", [*more, "--set", f"epoch_scale={scale * 2.2 / 7}", "--set", "optimiser.lr=0.0006", "--set",
-                            "seed=21", "--set", IMPRINTED, "--init", args.out / "average.safetensors",
-                            *(word for one in light for word in ("--set", f"data.augment.{one}"))])
-    small = args.out / "robust_reid_compact.safetensors"
-    step(["export-reid", args.out / "trained" / "weights.safetensors", "--quarter", "--out", small])
-    step(["export-reid", small, "--quarter", "--graph-only", "--out", small.with_suffix(".onnx")])
-
-
-def _datasets(root: Path, *names: str) -> list[str]:
-    return [word for name in names for word in ("--dataset", f"market1501={root / name}")]
-
-
-def train(args: argparse.Namespace, name: str, words: Sequence[object]) -> None:
-    """One training of the compact network, or what an interrupted call left of it."""
-    resume = ["--resume"] if (args.out / name / "checkpoints").is_dir() else []
-    step(["train-reid", "--recipe", "compact", "--data", args.out / "varied", "--out", args.out / name, "--device",
-          args.device, *resume, *words, *(word for s in args.set for word in ("--set", s))])
 
 
 IMPRINTED = ("loss=[{name: angular_margin, on: features, margin: 0.1, scale: 20, imprint: true}, {name: triplet, on: "
              "features, mining: hard, margin: 0.3, weight: 0.5}]")  # fmt: skip
 """The recipe's losses; the classes' weights start where the network puts the people already."""
+CALM = ("jitter=0.25", "hue=0.015")
+LIGHT = ("jitter=0.5", "hue=0.015", "brightness=0.25", "contrast=0.3", "resolution=0.3", "blur=0.1")
+
+
+@dataclass(frozen=True)
+class Round:
+    """Two trainings that go on from the same weights and differ by order and augmentation; their average goes on.
+
+    Attributes:
+        sets: what all three learn from.
+        epochs, lr: of the two, at the default --scale.
+        seeds, augment: of each.
+        last_epochs, last_lr, last_seed: the same of what follows their average, in strong changes of light.
+    """
+
+    sets: tuple[str, ...]
+    epochs: float
+    lr: float
+    seeds: tuple[int, int]
+    augment: tuple[tuple[str, ...], tuple[str, ...]]
+    last_epochs: float
+    last_lr: float
+    last_seed: int
+
+
+ROUNDS = (
+    Round(("many", "more-built-in"), 5, 0.001, (11, 12), (CALM, (*CALM, "blur=0.1")), 2.2, 0.0006, 21),
+    Round(("many", "fresh"), 1.8, 0.001, (31, 32), (LIGHT, (*CALM, "resolution=0.3", "blur=0.1")), 1.3, 0.0006, 41),
+)
+
+
+def embedder(args: argparse.Namespace) -> None:
+    """Rendered people → weights → 8 bits → ONNX.
+
+    First on varied people, then on those and the built-in bodies, then in rounds on many more: two trainings, their
+    average, and a shorter one in stronger changes of light.
+    """
+    sets = {"varied": (args.people, args.identities, 240, 12, 0.1, args.seed),
+            "built-in": ("parametric", 900, 160, 12, 0.1, args.seed + 4),
+            "many": (args.people, round(args.identities * 1.6), 480, 10, 0.05, args.seed + 60),
+            "more-built-in": ("parametric", 800, 160, 10, 0.1, args.seed + 64),
+            "fresh": (args.people, round(args.identities * 1.6), 480, 10, 0.01, args.seed + 70)}  # fmt: skip
+    for name, (people, identities, cameras, images, test, seed) in sets.items():
+        step(["synth", "reid", "--people", people, "--identities", identities, "--cameras", cameras, "--images", images,
+              "--test", test, "--seed", seed, "--workers", args.workers, "--out", args.out / name])
+    half = ["--set", "precision=bfloat16-cpu"] if args.device == "cpu" else []
+    step(training(args, "first", ("varied",), 7, 0.002, args.seed, (), half))
+    step(training(args, "second", ("varied", "built-in"), 5, 0.0014, args.seed, CALM,
+                  [*half, "--init", args.out / "first" / "weights.safetensors"]))
+    best = args.out / "second" / "weights.safetensors"
+    for k, one in enumerate(ROUNDS, 1):
+        best = learn_round(args, f"round-{k}", one, best)
+    small = args.out / "robust_reid_compact.safetensors"
+    step(["export-reid", best, "--quarter", "--out", small])
+    step(["export-reid", small, "--quarter", "--graph-only", "--out", small.with_suffix(".onnx")])
+
+
+def learn_round(args: argparse.Namespace, name: str, one: Round, start: Path) -> Path:
+    """The two trainings, at once where there is a processor for each, their average, and what follows it."""
+    from reid_models.soup import average_weights
+
+    begun = ["--set", IMPRINTED, "--init", start]
+    both = [f"{name}-{k}" for k in (1, 2)]
+    lines = [training(args, part, one.sets, one.epochs, one.lr, seed, augment, begun)
+             for part, seed, augment in zip(both, one.seeds, one.augment, strict=True)]
+    if args.device == "cpu" and (os.cpu_count() or 1) > 1:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda line: step(line, OMP_NUM_THREADS="1"), lines))
+    else:
+        for line in lines:
+            step(line)
+    average = args.out / f"{name}-average.safetensors"
+    if not average.exists():  # the last training's checkpoint begins with these very weights
+        average_weights([args.out / part / "weights.safetensors" for part in both], average)
+    step(training(args, f"{name}-last", one.sets, one.last_epochs, one.last_lr, one.last_seed, LIGHT,
+                  ["--set", IMPRINTED, "--init", average]))
+    return args.out / f"{name}-last" / "weights.safetensors"
+
+
+def training(args: argparse.Namespace, name: str, sets: Sequence[str], epochs: float, lr: float, seed: int,
+             augment: Sequence[str], more: Sequence[object]) -> list[object]:
+    """The command of one training of the compact network, or of what an interrupted call left of it."""
+    settings = [f"epoch_scale={args.scale * epochs / 7:.6g}", f"optimiser.lr={lr}", f"seed={seed}",
+                *(f"data.augment.{word}" for word in augment), *args.set]
+    return ["train-reid", "--recipe", "compact", "--data", args.out / sets[0],
+            *(word for s in sets for word in ("--dataset", f"market1501={args.out / s}")), "--out", args.out / name,
+            "--device", args.device, *(["--resume"] if (args.out / name / "checkpoints").is_dir() else []), *more,
+            *(word for s in settings for word in ("--set", s))]
+
+
 LONGER = ("schedule=[{kind: cyclic, epochs: 40, cycle_epochs: 40, floor: 0.005, warmup_epochs: 2.9, warmup_from: 0.05},"
           " {kind: cyclic, epochs: 22.25, cycle_epochs: 65, floor: 0.005, scale: 0.7},"
           " {kind: cyclic, epochs: 26, cycle_epochs: 26, floor: 0.005, scale: 0.517}]")  # fmt: skip
@@ -135,7 +178,6 @@ def main() -> None:
     parser.add_argument("--people", default="parametric", help="parametric, or makehuman:DIR")
     parser.add_argument("--identities", type=int, default=2500)
     parser.add_argument("--scale", type=float, help="share of the whole schedule; default 0.175, 0.04 and 0.5")
-    parser.add_argument("--go-on", type=int, choices=[1, 2], help="embedder: only this one of the two last trainings")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1, help="of the detector's training on a CPU")
