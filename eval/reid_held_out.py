@@ -3,7 +3,8 @@
     python eval/reid_held_out.py ROOT --reid robust_reid_compact histogram path/to/other.onnx
 
 ROOT is a folder of ``mctrack synth reid`` with test identities; queries are compared with the gallery of the same kind
-(cameras and places that training pictures come from, or others), other cameras only. Crops are given at their own size.
+(cameras that training pictures come from, new ones in the same places, others in places never seen), other cameras
+only. Crops are given at their own size.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from reid_models import ReidError, load
 from reid_models.data import ReidDataset, read_dataset
 from reid_models.evaluation import evaluate_features
 
-KINDS = {"test": "cameras seen", "test-held-out": "cameras and places never seen", "": "all"}
+KINDS = {"test": "cameras seen", "test-new-cameras": "new cameras in places seen",
+         "test-held-out": "cameras and places never seen", "": "all"}  # fmt: skip
 
 
 def described(embedder: Any, paths: Sequence[Path]) -> NDArray[np.float32]:

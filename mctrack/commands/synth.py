@@ -122,6 +122,7 @@ def _generate_with_progress(world: World, out: Path, command: str, crf: int) -> 
 @click.option("--images", type=int, default=12, show_default=True, help="Pictures of each person.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same files.")
 @click.option("--test", type=float, default=0.1, show_default=True, help="Share of people kept for query and gallery.")
+@click.option("--new-cameras", type=int, default=0, help="More cameras in places of training, for test people only.")
 @people_option
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option("--out", "out_dir", required=True, metavar="DIR", help="Folder; an interrupted one is completed.")
@@ -132,6 +133,7 @@ def reid(
     images: int,
     seed: int,
     test: float,
+    new_cameras: int,
     people: str,
     workers: int,
     out_dir: str,
@@ -142,7 +144,7 @@ def reid(
 
     from mctrack.synth.reid.dataset import Recipe, generate
 
-    recipe = Recipe(identities, cameras, images, seed, people, test)
+    recipe = Recipe(identities, cameras, images, seed, people, test, new_cameras)
     recipe.check()
     out = Path(out_dir)
     if quiet:
@@ -169,7 +171,7 @@ def reid(
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task("", total=identities * images)
             generate(recipe, out, workers, lambda done, of: bar.update(task, completed=done, total=of))
-    made = f"{identities * images} pictures of {identities} people by {cameras} cameras"
+    made = f"{identities * images} pictures of {identities} people by {cameras + new_cameras} cameras"
     click.echo(f"{made} are in {out} (see {out / 'README.md'})")
 
 

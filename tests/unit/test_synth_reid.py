@@ -113,6 +113,31 @@ def test_held_out_cameras_are_never_trained_on() -> None:
     assert all(len({p.camera for p in plan.pictures(k)}) >= 2 for k in range(60))
 
 
+def test_new_cameras_stand_in_places_of_training_and_change_nothing_else() -> None:
+    recipe = Recipe(identities=60, cameras=30, images=6, seed=1, test=0.4)
+    before, plan = Plan(recipe), Plan(replace(recipe, new_cameras=8))
+    assert {plan.split(k) for k in range(60)} == {"train", "test", "test-held-out", "test-new-cameras"}
+    train = [k for k in range(60) if plan.split(k) == "train"]
+    assert [plan.pictures(k) for k in train] == [before.pictures(k) for k in train]
+    assert all(plan.camera(c) == before.camera(c) for c in range(30))
+    trained = {p.camera for k in train for p in plan.pictures(k)}
+    new = {p.camera for k in range(60) if plan.split(k) == "test-new-cameras" for p in plan.pictures(k)}
+    assert new
+    assert new <= set(range(30, 38))
+    assert {plan.camera(c).place for c in new} <= {plan.camera(c).place for c in trained}
+    assert len({plan.camera(c) for c in new | trained}) == len(new | trained)
+
+
+def test_a_folder_from_before_there_were_new_cameras_is_gone_on_with(made: Path) -> None:
+    note = made / "recipe.json"
+    kept = note.read_text(encoding="utf-8")
+    note.write_text(json.dumps({k: v for k, v in json.loads(kept).items() if k != "new_cameras"}), encoding="utf-8")
+    generate(TINY, made)
+    assert note.read_text(encoding="utf-8") == kept
+    with pytest.raises(ConfigError, match="new_cameras 0, not 2"):
+        generate(replace(TINY, new_cameras=2), made)
+
+
 def test_each_tenth_person_looks_like_the_one_before() -> None:
     people = open_people("parametric", 5)
     first, second = (people.describe(k)[0] for k in (8, 9))
@@ -127,6 +152,8 @@ def test_each_tenth_person_looks_like_the_one_before() -> None:
         (["--people", "makehuman:/does/not/exist"], "base.obj"),
         (["--identities", "1"], "--identities"),
         (["--cameras", "1"], "--cameras"),
+        (["--new-cameras", "1"], "--new-cameras"),
+        (["--new-cameras", "4", "--test", "0"], "--new-cameras"),
     ],
 )
 def test_mistakes_are_one_line(options: list[str], word: str, tmp_path: Path) -> None:

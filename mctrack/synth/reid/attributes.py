@@ -40,11 +40,15 @@ def readme(recipe: Recipe, train: int, seen: int, places: int) -> str:
         if held
         else ""
     )
+    more = f" --new-cameras {recipe.new_cameras}" if recipe.new_cameras else ""
+    if recipe.new_cameras:
+        last += (f"Cameras from {recipe.cameras + 1} on stand in places of training; only test identities are seen by "
+                 "them (`test-new-cameras`).\n")  # fmt: skip
     test, count, label = recipe.identities - train, recipe.cameras, people + (":DIR" if people == "makehuman" else "")
     return f"""# People rendered for re-identification
 
 Made by `mctrack synth reid --identities {recipe.identities} --cameras {recipe.cameras} --images {recipe.images} \
---seed {recipe.seed} --test {recipe.test:g} --people {label} --out DIR`; the same command
+--seed {recipe.seed} --test {recipe.test:g}{more} --people {label} --out DIR`; the same command
 writes the same files, and goes on where it was interrupted.
 
 The layout is that of Market-1501: `bounding_box_train` ({train} identities), `query` and `bounding_box_test`

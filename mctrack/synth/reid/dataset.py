@@ -32,7 +32,10 @@ HELD_OUT = 0.2
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make. ``people`` as of `people.open_people`; ``test``: share of identities kept for query and gallery."""
+    """What to make. ``people`` as of `people.open_people`; ``test``: share of identities kept for query and gallery.
+
+    ``new_cameras``: that many more stand in places of training, and only test identities are seen by them.
+    """
 
     identities: int
     cameras: int
@@ -40,6 +43,7 @@ class Recipe:
     seed: int
     people: str = "parametric"
     test: float = 0.1
+    new_cameras: int = 0
 
     def check(self) -> None:
         """Raise a ConfigError where a number makes no sense."""
@@ -53,6 +57,8 @@ class Recipe:
             raise ConfigError(f"--seed: {self.seed} is negative")
         if not 0 <= self.test < 1:
             raise ConfigError(f"--test: {self.test:g} is not in 0…1")
+        if self.new_cameras and not (2 <= self.new_cameras <= 9999 - self.cameras and self.test > 0):
+            raise ConfigError(f"--new-cameras: {self.new_cameras} is not in 2…{9999 - self.cameras}, or --test is 0")
 
 
 @dataclass(frozen=True)
@@ -84,22 +90,30 @@ class Plan:
 
     def camera(self, index: int) -> CameraStyle:
         """Style of the camera with number ``index`` + 1."""
-        place = index // CAMERAS_A_PLACE
+        place, more = index // CAMERAS_A_PLACE, index - self.recipe.cameras
+        if more >= 0:
+            place = more % max(self.seen // CAMERAS_A_PLACE, 1)
         indoor = is_indoor(np.random.default_rng([self.recipe.seed, 4, place]))
         return sample_camera(index + 1, place, indoor, np.random.default_rng([self.recipe.seed, 2, index]))
 
     def split(self, identity: int) -> str:
-        """``train``, ``test`` (cameras of training), or ``test-held-out`` (cameras and places never trained on)."""
+        """``train``, or ``test`` where the cameras are those of training.
+
+        ``test-held-out``: cameras and places never trained on; ``test-new-cameras``: new cameras in places of training.
+        """
         if identity < self.train:
             return "train"
-        return "test-held-out" if self.seen < self.recipe.cameras and identity % 2 else "test"
+        held, new = self.seen < self.recipe.cameras, self.recipe.new_cameras > 0
+        kinds = ["test", *["test-held-out"] * held, *["test-new-cameras"] * new]
+        return kinds[identity % len(kinds)]
 
     def pictures(self, identity: int) -> list[Picture]:
         """The pictures of an identity: evenly over a few cameras of its split, several by each."""
         r = self.recipe
         rng = np.random.default_rng([r.seed, 3, identity])
         split = self.split(identity)
-        pool = np.arange(self.seen, r.cameras) if split == "test-held-out" else np.arange(self.seen)
+        pool = {"test-held-out": np.arange(self.seen, r.cameras),
+                "test-new-cameras": r.cameras + np.arange(r.new_cameras)}.get(split, np.arange(self.seen))  # fmt: skip
         count = int(np.clip(r.images // 3, 2, min(len(pool), 12)))
         cameras = np.resize(np.sort(rng.choice(pool, count, replace=False)), r.images)
         cameras.sort()
@@ -210,6 +224,7 @@ def _claim(recipe: Recipe, out: Path) -> None:
             found = json.loads(note.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ConfigError(f"{note} cannot be read; delete the folder or choose another --out") from error
+        found = {"new_cameras": 0, **found}  # folders of earlier versions do not name it
         differing = [k for k in mine if found.get(k) != mine[k]]
         if differing:
             k = differing[0]
@@ -231,7 +246,7 @@ def _describe(plan: Plan, out: Path) -> None:
         seen = sorted({p.camera + 1 for p in plan.pictures(k)})
         known.append({"pid": k + 1, "split": plan.split(k), "cameras": seen, **description})
         attributes.append(marks)
-    cameras = [plan.camera(k) for k in range(plan.recipe.cameras)]
+    cameras = [plan.camera(k) for k in range(plan.recipe.cameras + plan.recipe.new_cameras)]
     (out / "people.json").write_text(json.dumps(known) + "\n", encoding="utf-8")
     styles = [{**c.to_dict(), "held_out": c.camid > plan.seen} for c in cameras]
     (out / "cameras.json").write_text(json.dumps(styles, indent=1) + "\n", encoding="utf-8")
