@@ -69,6 +69,11 @@ def test_the_readme_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         table.updated("no markers", "x")
 
 
+def test_the_readme_shows_the_figures_that_were_measured_last() -> None:
+    table, readme = load_script("readme_table"), (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table.updated(readme, table.readme_table(table.read_lines())) == readme, "run python eval/readme_table.py"
+
+
 def test_what_is_written_names_no_machine() -> None:
     for path in (ROOT / "eval" / "results").iterdir():
         text = path.read_text(encoding="utf-8")
