@@ -42,46 +42,46 @@ IMPRINTED = ("loss=[{name: angular_margin, on: features, margin: 0.1, scale: 20,
 STEADY = ("optimiser.lr_factors={^criterion: 0.1}", "optimiser.weight_decay=0")
 """So they stay there. With Adam and weight decay at the full rate, classes that are not in the batch shrink within
 fifty steps and then turn with every one: the loss went from 4.5 to 6.5 in 350 steps, with this to 5."""
+HALF = "precision=bfloat16-cpu"
 CALM = ("jitter=0.25", "hue=0.015")
 LIGHT = ("jitter=0.5", "hue=0.015", "brightness=0.25", "contrast=0.3", "resolution=0.3", "blur=0.1")
 
 
 @dataclass(frozen=True)
-class Round:
-    """Two trainings that go on from the same weights and differ by order and augmentation; their average goes on.
+class Branch:
+    """One training: epochs at the default --scale, learning rate, seed, augmentation."""
 
-    Attributes:
-        sets: what all three learn from.
-        epochs, lr: of the two, at the default --scale.
-        seeds, augment: of each.
-        last_epochs, last_lr, last_seed: the same of what follows their average, in strong changes of light.
-        settings: of all three.
-    """
-
-    sets: tuple[str, ...]
     epochs: float
     lr: float
-    seeds: tuple[int, int]
-    augment: tuple[tuple[str, ...], tuple[str, ...]]
-    last_epochs: float
-    last_lr: float
-    last_seed: int
+    seed: int
+    augment: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one or two trainings learn from the same sets and the same start; of two, the average goes on."""
+
+    sets: tuple[str, ...]
+    branches: tuple[Branch, ...]
     settings: tuple[str, ...] = ()
 
 
-ROUNDS = (
-    Round(("many", "more-built-in"), 5, 0.001, (11, 12), (CALM, (*CALM, "blur=0.1")), 2.2, 0.0006, 21),
-    Round(("many", "fresh"), 1.6, 0.001, (31, 32), (LIGHT, (*CALM, "resolution=0.3", "blur=0.1")), 1.2, 0.0006, 41,
-          STEADY),
-)
+BLURRED = (*CALM, "resolution=0.3", "blur=0.1")
+STAGES = {
+    "first": Stage(("varied",), (Branch(7, 0.002, 1),), (HALF,)),
+    "second": Stage(("varied", "built-in"), (Branch(5, 0.0014, 1, CALM),), (HALF,)),
+    "third": Stage(("many", "more-built-in"), (Branch(5, 0.001, 11, CALM), Branch(5, 0.001, 12, (*CALM, "blur=0.1"))),
+                   (IMPRINTED,)),
+    "fourth": Stage(("many", "more-built-in"), (Branch(2.2, 0.0006, 21, LIGHT),), (IMPRINTED,)),
+    "fifth": Stage(("many", "fresh"), (Branch(1.6, 0.001, 31, LIGHT), Branch(1.6, 0.001, 32, BLURRED)),
+                   (IMPRINTED, *STEADY)),
+    "sixth": Stage(("many", "fresh"), (Branch(1.2, 0.0006, 41, LIGHT), Branch(0.84, 0.0006, 42, BLURRED)),
+                   (IMPRINTED, *STEADY)),
+}  # fmt: skip
 
 
 def embedder(args: argparse.Namespace) -> None:
-    """Rendered people → weights → 8 bits → ONNX.
-
-    First on varied people, then on those and the built-in bodies, then in rounds on many more: two trainings, their
-    average, and a shorter one in stronger changes of light.
-    """
+    """Rendered people → weights → 8 bits → ONNX."""
     sets = {"varied": (args.people, args.identities, 240, 12, 0.1, args.seed),
             "built-in": ("parametric", 900, 160, 12, 0.1, args.seed + 4),
             "many": (args.people, round(args.identities * 1.6), 480, 10, 0.05, args.seed + 60),
@@ -90,48 +90,41 @@ def embedder(args: argparse.Namespace) -> None:
     for name, (people, identities, cameras, images, test, seed) in sets.items():
         step(["synth", "reid", "--people", people, "--identities", identities, "--cameras", cameras, "--images", images,
               "--test", test, "--seed", seed, "--workers", args.workers, "--out", args.out / name])
-    half = ["--set", "precision=bfloat16-cpu"] if args.device == "cpu" else []
-    step(training(args, "first", ("varied",), 7, 0.002, args.seed, (), half))
-    step(training(args, "second", ("varied", "built-in"), 5, 0.0014, args.seed, CALM,
-                  [*half, "--init", args.out / "first" / "weights.safetensors"]))
-    best = args.out / "second" / "weights.safetensors"
-    for k, one in enumerate(ROUNDS, 1):
-        best = learn_round(args, f"round-{k}", one, best)
+    best: Path | None = None
+    for name, stage in STAGES.items():
+        best = learn(args, name, stage, best)
     small = args.out / "robust_reid_compact.safetensors"
-    step(["export-reid", best, "--quarter", "--out", small])
+    step(["export-reid", best or "", "--quarter", "--out", small])
     step(["export-reid", small, "--quarter", "--graph-only", "--out", small.with_suffix(".onnx")])
 
 
-def learn_round(args: argparse.Namespace, name: str, one: Round, start: Path) -> Path:
-    """The two trainings, at once where there is a processor for each, their average, and what follows it."""
-    from reid_models.soup import average_weights
-
-    begun: list[object] = [word for line in (IMPRINTED, *one.settings) for word in ("--set", line)]
-    both = [f"{name}-{k}" for k in (1, 2)]
-    lines = [training(args, part, one.sets, one.epochs, one.lr, seed, augment, [*begun, "--init", start])
-             for part, seed, augment in zip(both, one.seeds, one.augment, strict=True)]
-    if args.device == "cpu" and (os.cpu_count() or 1) > 1:
-        with ThreadPoolExecutor(2) as pool:
+def learn(args: argparse.Namespace, name: str, stage: Stage, start: Path | None) -> Path:
+    """The weights after a stage; two trainings at once where there is a processor for each."""
+    names = [f"{name}-{k}" for k in range(1, len(stage.branches) + 1)]
+    lines = [training(args, part, stage, branch, start) for part, branch in zip(names, stage.branches, strict=True)]
+    if len(lines) > 1 and args.device == "cpu" and (os.cpu_count() or 1) > 1:
+        with ThreadPoolExecutor(len(lines)) as pool:
             list(pool.map(lambda line: step(line, OMP_NUM_THREADS="1"), lines))
     else:
         for line in lines:
             step(line)
-    average = args.out / f"{name}-average.safetensors"
-    if not average.exists():  # the last training's checkpoint begins with these very weights
-        average_weights([args.out / part / "weights.safetensors" for part in both], average)
-    step(training(args, f"{name}-last", one.sets, one.last_epochs, one.last_lr, one.last_seed, LIGHT,
-                  [*begun, "--init", average]))
-    return args.out / f"{name}-last" / "weights.safetensors"
+    found = [args.out / part / "weights.safetensors" for part in names]
+    if len(found) == 1:
+        return found[0]
+    from reid_models.soup import average_weights
+
+    average_weights(found, args.out / f"{name}.safetensors")
+    return args.out / f"{name}.safetensors"
 
 
-def training(args: argparse.Namespace, name: str, sets: Sequence[str], epochs: float, lr: float, seed: int,
-             augment: Sequence[str], more: Sequence[object]) -> list[object]:
+def training(args: argparse.Namespace, name: str, stage: Stage, branch: Branch, start: Path | None) -> list[object]:
     """The command of one training of the compact network, or of what an interrupted call left of it."""
-    settings = [f"epoch_scale={args.scale * epochs / 7:.6g}", f"optimiser.lr={lr}", f"seed={seed}",
-                *(f"data.augment.{word}" for word in augment), *args.set]
-    return ["train-reid", "--recipe", "compact", "--data", args.out / sets[0],
-            *(word for s in sets for word in ("--dataset", f"market1501={args.out / s}")), "--out", args.out / name,
-            "--device", args.device, *(["--resume"] if (args.out / name / "checkpoints").is_dir() else []), *more,
+    settings = [f"epoch_scale={args.scale * branch.epochs / 7:.6g}", f"optimiser.lr={branch.lr}", f"seed={branch.seed}",
+                *(f"data.augment.{word}" for word in branch.augment), *stage.settings, *args.set]
+    return ["train-reid", "--recipe", "compact", "--data", args.out / stage.sets[0],
+            *(word for s in stage.sets for word in ("--dataset", f"market1501={args.out / s}")), "--out",
+            args.out / name, "--device", args.device, *([] if start is None else ["--init", start]),
+            *(["--resume"] if (args.out / name / "checkpoints").is_dir() else []),
             *(word for s in settings for word in ("--set", s))]
 
 
