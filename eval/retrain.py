@@ -94,7 +94,7 @@ def embedder(args: argparse.Namespace) -> None:
     for name, stage in STAGES.items():
         best = learn(args, name, stage, best)
     small = args.out / "robust_reid_compact.safetensors"
-    step(["export-reid", best or "", "--quarter", "--out", small])
+    step(["export-reid", best, "--quarter", "--out", small])
     step(["export-reid", small, "--quarter", "--graph-only", "--out", small.with_suffix(".onnx")])
 
 
