@@ -43,6 +43,8 @@ class Sampled:
 
 SIGHT_GAP_S = 2.0
 """A tracklet that was not seen for longer than this has two sights, that may be of two people."""
+ALONE_S = 5.0
+"""What was cut off for its looks, fits nobody and is no longer than this was the same person, half hidden."""
 Part = tuple[Sampled, int, int, int, int]
 """A stretch of a tracklet: its rows from, to; its looks from, to (ends excluded)."""
 
@@ -95,6 +97,10 @@ def refine_run(
     transitions = Transitions(config.associate.transitions, cameras, config.associate.learn_transitions)
     paths = _paths(store, config, parts, say)
     names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+    if (whole := _without_idle_cuts(parts, names)) is not None:
+        parts, pieces = whole, _table(whole, cameras)
+        paths = _paths(store, config, parts, say)
+        names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
     if (straight := _without_strays(parts, pieces, paths, names)) is not None:
         parts, pieces = straight, _table(straight, cameras)
         paths = _paths(store, config, parts, say)
@@ -299,6 +305,25 @@ def _floor(pieces: Pieces, paths: list[FloorPath] | None) -> FloorEvidence | Non
     from mctrack.associate.paths import floor_evidence
 
     return None if paths is None else floor_evidence(pieces.camera, paths)
+
+
+def _without_idle_cuts(parts: Sequence[Part], names: IntArray) -> list[Part] | None:
+    """The pieces, joined where a cut found nobody else for a short part of the two; None if there are none.
+
+    A tracker that goes on without a gap says more than a look that fits nobody: whoever is half hidden looks so.
+    """
+    out: list[Part] = []
+    alone = [int((names == name).sum()) == 1 for name in names.tolist()]
+    lonely: list[bool] = []
+    for (t, first, last, a, b), by_itself in zip(parts, alone, strict=True):
+        short = by_itself and t.times_s[last - 1] - t.times_s[first] <= ALONE_S
+        if out and out[-1][0] is t and out[-1][2] == first and out[-1][4] == a and (short or lonely[-1]) \
+                and t.times_s[first] - t.times_s[first - 1] <= SIGHT_GAP_S:  # fmt: skip
+            out[-1], lonely[-1] = (t, out[-1][1], last, out[-1][3], b), False
+        else:
+            out.append((t, first, last, a, b))
+            lonely.append(bool(short))
+    return out if len(out) < len(parts) else None
 
 
 def _without_strays(parts: list[Part], pieces: Pieces, paths: list[FloorPath] | None,

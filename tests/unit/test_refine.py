@@ -26,7 +26,7 @@ from mctrack.associate.refine import (
 )
 from mctrack.config import RunConfig, load_config
 from mctrack.errors import MctrackError, OutputError
-from mctrack.refinement import Part, Sampled, _sights, _without_strays, refine_run
+from mctrack.refinement import Part, Sampled, _sights, _without_idle_cuts, _without_strays, refine_run
 from mctrack.run import run
 from mctrack.sinks.refined import bridge
 from mctrack.sinks.schema import Boxes
@@ -191,6 +191,22 @@ def test_a_piece_is_cut_where_it_went_off_with_somebody_else() -> None:
     assert (cut[0][2:], cut[1][2:]) == ((0, 2), (2, 3))
     assert _without_strays(parts, pieces, paths, np.array([1, 2, 3])) is None
     assert _without_strays(parts, pieces, None, np.array([1, 1, 1])) is None
+
+
+def test_a_cut_that_found_nobody_else_is_undone() -> None:
+    times = np.arange(0, 20, 0.2)
+    t, other = sampled(times, [5, 20, 40, 60, 80]), sampled(times, [5])
+    halves: list[Part] = [(t, 0, 85, 0, 4), (t, 85, 100, 4, 5), (other, 0, 100, 0, 1)]
+    whole = _without_idle_cuts(halves, np.array([1, 2, 1]))  # the second part lasts 2.8 s and is like nobody
+    assert whole == [(t, 0, 100, 0, 5), (other, 0, 100, 0, 1)]
+    assert _without_idle_cuts(halves[:2], np.array([2, 1])) == [(t, 0, 100, 0, 5)]
+    assert _without_idle_cuts([(t, 0, 15, 0, 1), (t, 15, 100, 1, 5)], np.array([2, 1])) == [(t, 0, 100, 0, 5)]
+    assert _without_idle_cuts(halves, np.array([1, 2, 2])) is None  # it is somebody: the cut was right
+    long: list[Part] = [(t, 0, 50, 0, 3), (t, 50, 100, 3, 5), (other, 0, 100, 0, 1)]
+    assert _without_idle_cuts(long, np.array([1, 2, 1])) is None  # ten seconds are no glimpse
+    assert _without_idle_cuts([halves[0], halves[2], halves[1]], np.array([1, 1, 2])) is None
+    times[85:] += 3  # out of sight between: not cut for its looks
+    assert _without_idle_cuts(halves, np.array([1, 2, 1])) is None
 
 
 def test_gaps_between_tracklets_of_one_identity_are_bridged() -> None:
