@@ -7,7 +7,7 @@
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule. The default is what made the weights that ship on a CPU: about
-five hours for the compact embedder, half of them on two cores, three hours of one core for 1x and for the detector.
+six hours for the compact embedder, half of them on two cores, three hours of one core for 1x and for the detector.
 ``--set K=V`` goes on to ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
@@ -66,7 +66,10 @@ class Stage:
     settings: tuple[str, ...] = ()
 
 
+FRESH = {"fresh": 70, "fresh-2": 80, "fresh-3": 90, "fresh-4": 100, "fresh-5": 110}
+"""Sets of new people by new cameras in new places → what their seed is above --seed."""
 BLURRED = (*CALM, "resolution=0.3", "blur=0.1")
+COARSE = (*CALM, "resolution=0.4", "blur=0.15")
 STAGES = {
     "first": Stage(("varied",), (Branch(7, 0.002, 1),), (HALF,)),
     "second": Stage(("varied", "built-in"), (Branch(5, 0.0014, 1, CALM),), (HALF,)),
@@ -77,6 +80,10 @@ STAGES = {
                    (IMPRINTED, *STEADY)),
     "sixth": Stage(("many", "fresh"), (Branch(1.2, 0.0006, 41, LIGHT), Branch(0.84, 0.0006, 42, BLURRED)),
                    (IMPRINTED, *STEADY)),
+    "seventh": Stage(("fresh-2", "fresh-3"), (Branch(2.1, 0.001, 51, LIGHT), Branch(2.1, 0.001, 52, COARSE)),
+                     (IMPRINTED, *STEADY)),
+    "eighth": Stage(("fresh-4", "fresh-5"), (Branch(2.1, 0.0008, 61, LIGHT), Branch(2.1, 0.0008, 62, COARSE)),
+                    (IMPRINTED, *STEADY)),
 }  # fmt: skip
 
 
@@ -86,7 +93,8 @@ def embedder(args: argparse.Namespace) -> None:
             "built-in": ("parametric", 900, 160, 12, 0.1, args.seed + 4),
             "many": (args.people, round(args.identities * 1.6), 480, 10, 0.05, args.seed + 60),
             "more-built-in": ("parametric", 800, 160, 10, 0.1, args.seed + 64),
-            "fresh": (args.people, round(args.identities * 1.6), 480, 10, 0.01, args.seed + 70)}  # fmt: skip
+            **{name: (args.people, round(args.identities * 1.6), 480, 10, 0.01, args.seed + more)
+               for name, more in FRESH.items()}}  # fmt: skip
     for name, (people, identities, cameras, images, test, seed) in sets.items():
         step(["synth", "reid", "--people", people, "--identities", identities, "--cameras", cameras, "--images", images,
               "--test", test, "--seed", seed, "--workers", args.workers, "--out", args.out / name])
