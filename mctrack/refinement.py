@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mctrack.associate.refine import Pieces, RefineOptions
     from mctrack.config import RunConfig
     from mctrack.embed.frames import Embedder
+    from mctrack.geometry.site import Site
     from mctrack.sinks.reader import StoreReader
     from mctrack.sinks.schema import Boxes
     from mctrack.types import FloatArray, IntArray
@@ -93,18 +94,21 @@ def refine_run(
     scene = _calibration(embedder)
     parts = _parts(store, tracklets, scene, options)
     cameras = [c.name for c in store.cameras()]
-    pieces = _table(parts, cameras)
-    transitions = Transitions(config.associate.transitions, cameras, config.associate.learn_transitions)
-    paths = _paths(store, config, parts, say)
-    names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+    site = _site(store, config, say)
+
+    def decide() -> tuple[Pieces, list[FloorPath] | None, IntArray]:
+        pieces, paths = _table(parts, cameras), _paths(store, site, parts)
+        # new ones every time: what they learned was of pieces that are no more
+        transitions = Transitions(config.associate.transitions, cameras, config.associate.learn_transitions)
+        return pieces, paths, refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+
+    pieces, paths, names = decide()
     if (whole := _without_idle_cuts(parts, names)) is not None:
-        parts, pieces = whole, _table(whole, cameras)
-        paths = _paths(store, config, parts, say)
-        names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+        parts = whole
+        pieces, paths, names = decide()
     if (straight := _without_strays(parts, pieces, paths, names)) is not None:
-        parts, pieces = straight, _table(straight, cameras)
-        paths = _paths(store, config, parts, say)
-        names = refine(pieces, scene, options, transitions, cameras, _floor(pieces, paths))
+        parts = straight
+        pieces, paths, names = decide()
     stretches = _stretches(pieces, names, cameras)
     changes = _changes(pieces, names, cameras, scene)
     folder = out or run / "refined"
@@ -274,22 +278,28 @@ def _sights(times_s: FloatArray) -> list[IntArray]:
     return np.split(np.arange(len(times_s)), np.flatnonzero(np.diff(times_s) > SIGHT_GAP_S) + 1)
 
 
-def _paths(store: StoreReader, config: RunConfig, parts: Sequence[Part],
-           say: Callable[[str], None]) -> list[FloorPath] | None:  # fmt: skip
-    """Where the pieces stood by their own cameras' calibration; None in a run without, or where it is gone."""
-    from mctrack.associate.paths import Path as FloorPath
+def _site(store: StoreReader, config: RunConfig, say: Callable[[str], None]) -> Site | None:
+    """The run's calibration; None in a run without, or where it is gone."""
     from mctrack.errors import MctrackError
-    from mctrack.geometry.foot import stand
     from mctrack.geometry.site import load_site
 
     if config.calib is None:
         return None
-    sizes = {c.name: (c.width, c.height) for c in store.cameras()}
     try:
-        site = load_site(config.calib, sizes)
+        return load_site(config.calib, {c.name: (c.width, c.height) for c in store.cameras()})
     except MctrackError as error:
         say(f"warning: refined without the calibration: {error}")
         return None
+
+
+def _paths(store: StoreReader, site: Site | None, parts: Sequence[Part]) -> list[FloorPath] | None:
+    """Where the pieces stood by their own cameras' calibration; None without one."""
+    from mctrack.associate.paths import Path as FloorPath
+    from mctrack.geometry.foot import stand
+
+    if site is None:
+        return None
+    sizes = {c.name: (c.width, c.height) for c in store.cameras()}
     out = []
     for t, first, last, *_ in parts:
         if t.camera not in site.cameras:
