@@ -7,7 +7,7 @@
 Each step is a command of mctrack that is printed before it runs; what an interrupted call left is gone on with. DIR
 holds MakeHuman's CC0 assets (``parametric`` in its place takes the built-in bodies: less varied, worse transfer). On a
 GPU add ``--device cuda --scale 1``: the whole schedule. The default is what made the weights that ship on a CPU: about
-six hours for the compact embedder, half of them on two cores, three hours of one core for 1x and for the detector.
+seven hours for the compact embedder, most of them on two cores, three hours of one core for 1x and for the detector.
 ``--set K=V`` goes on to ``mctrack train-reid``.
 
 Afterwards ``eval/calibrate_reid.py --reid OUT/robust_reid_compact.onnx …`` measures what its distances mean in real
