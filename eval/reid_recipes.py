@@ -325,8 +325,8 @@ def _official(metrics: dict[str, Any] | None, dataset: str, model: str) -> dict[
     """Our figures, if the training set was the published one by its counts, and the network the recipe's own."""
     if metrics is None or metrics["model"] != model or len(metrics["data"]) != 1 or dataset not in OFFICIAL:
         return None
-    name, figures = metrics["data"][0], next(iter(metrics["scores"].values()), None)
-    same = name == dataset.partition("-")[0] and (metrics["real_images"], metrics["identities"]) == OFFICIAL[dataset]
+    name, figures = metrics["data"][0].replace("labeled", "labelled"), next(iter(metrics["scores"].values()), None)
+    same = name == dataset and (metrics["real_images"], metrics["identities"]) == OFFICIAL[dataset]
     return figures if same else None
 
 

@@ -101,10 +101,12 @@ class Calibration:
             same_weight, different_weight: weights of the pairs, e.g. so that every source counts alike.
 
         Raises:
-            ReidError: too few pairs, or distances that are not.
+            ReidError: too few pairs, distances that are not, or that are all one and the same.
         """
         same, same_weight = _pairs("same", same, same_weight)
         different, different_weight = _pairs("different", different, different_weight)
+        if min(same[0], different[0]) == max(same[-1], different[-1]):
+            raise ReidError(f"calibration: all distances are {same[0]:g}; they tell nobody from anybody")
         knots = np.concatenate([
             [0.0, 2.0],
             _quantiles(different, different_weight, np.concatenate([_RARE, np.linspace(0.1, 1, 10)])),
@@ -198,6 +200,8 @@ def _evidence(same: Array, same_weight: Array, different: Array, different_weigh
     even = np.linspace(0, 1, 26)
     edges = np.unique(np.concatenate([
         _quantiles(same, same_weight, even), _quantiles(different, different_weight, np.append(even, _RARE))]))
+    if len(edges) == 2:  # two values only: one cell would hold everything
+        edges = np.array([edges[0], edges.mean(), edges[1]])
     p_same, p_different = (
         np.bincount(np.searchsorted(edges[1:-1], values, side="right"), weight, len(edges) - 1)
         + 0.5 * (weight**2).sum()  # half a pair, among as many as the weights are worth (Kish 1965)

@@ -106,6 +106,8 @@ class DataSpec:
 
     dataset: str = "market1501"
     """The paper's dataset, which ``--dataset`` replaces."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the dataset's reader: ``{boxes: labelled}`` of CUHK03."""
     identities: float = 1.0
     """Share of the training identities that is used (0.25, 0.5, 0.75: nested subsets)."""
     store_hw: list[int] | None = None

@@ -81,6 +81,8 @@ class Phase:
 class Schedule:
     """Phases one after the other, all times multiplied by ``scale``.
 
+    ``length`` is what the phases come to in steps, perhaps broken; ``total_steps`` are taken.
+
     Args:
         phases: at least one.
         steps_per_epoch: mini-batches in an epoch.
@@ -95,7 +97,8 @@ class Schedule:
         self.scale = scale
         lengths = [p.epochs * scale * steps_per_epoch for p in phases]
         self._ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
-        self.total_steps = max(1, round(self._ends[-1]))
+        self.length = self._ends[-1]
+        self.total_steps = max(1, round(self.length))
 
     @property
     def epochs(self) -> int:

@@ -116,10 +116,10 @@ def score_features(dataset: ReidDataset, query: Features, gallery: Features, *, 
         query, query_pid, query_camid = protocols.multi_query(query, q.pid, q.camid)
     labels = (query_pid, g.pid, query_camid, g.camid)
     scores: RetrievalScores | MeanScores
-    if kind == "standard":
-        scores = _standard(query, gallery, labels, rerank, rerank_options or {})
+    if rerank is not None:
+        scores = _reranked(query, gallery, labels, rerank, rerank_options or {})
     else:
-        scores = _by_chance(kind, query, gallery, labels, choices, np.random.default_rng(seed))
+        scores = scores_by(kind, query, gallery, labels, choices, seed)
     cmc = scores.cmc(10) if isinstance(scores, RetrievalScores) else scores.cmc
     return {
         "rank1": float(cmc[0]), "rank5": float(cmc[4]), "rank10": float(cmc[9]),
@@ -144,10 +144,8 @@ def _check(dataset: ReidDataset, rerank: str | None, protocol: str | None) -> No
                         "pictures in the gallery")
 
 
-def _standard(query: Features, gallery: Features, labels: tuple[Any, ...], rerank: str | None,
+def _reranked(query: Features, gallery: Features, labels: tuple[Any, ...], rerank: str,
               options: Mapping[str, Any]) -> RetrievalScores:
-    if rerank is None:
-        return evaluate_features(query, gallery, *labels)
     from reid_models.rerank import RERANKERS
 
     try:
@@ -156,8 +154,19 @@ def _standard(query: Features, gallery: Features, labels: tuple[Any, ...], reran
         raise ReidError(f"re-ranking {rerank}: {error}") from error
 
 
-def _by_chance(kind: str, query: Features, gallery: Features, labels: tuple[Any, ...], choices: int | None,
-               rng: np.random.Generator) -> MeanScores:
+def scores_by(kind: str, query: Features, gallery: Features, labels: tuple[Any, ...], choices: int | None = None,
+              seed: int = 0) -> RetrievalScores | MeanScores:
+    """Score (q, d) and (g, d) unit rows by a protocol.
+
+    Args:
+        kind: one of ``protocols.PROTOCOLS``.
+        query, gallery: the rows.
+        labels: pids of both, then cameras of both.
+        choices, seed: see :func:`score_features`.
+    """
+    if kind == "standard":
+        return evaluate_features(query, gallery, *labels)
+    rng = np.random.default_rng(seed)
     given = {} if choices is None else {"choices": choices}
     if kind == "random_gallery":
         # queries and gallery are one pool, out of which a gallery is drawn again and again
@@ -175,5 +184,10 @@ def _fidelity(dataset: ReidDataset, query: Features, gallery: Features) -> dict[
     if dataset.gallery.paths != dataset.query.paths:
         features.append(gallery)
         pid.append(dataset.gallery.pid)
-    counts = fidelity(np.concatenate(features), np.concatenate(pid))
+    people = np.concatenate(pid)
+    if 0 not in dataset.query.pid:
+        # Market's distractors are many people under one number: others to everybody, each other included
+        distractors = people == 0
+        people = np.where(distractors, people.max(initial=0) + np.cumsum(distractors), people)
+    counts = fidelity(np.concatenate(features), people)
     return {"error_1": counts.error_1, "error_2": counts.error_2}

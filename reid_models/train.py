@@ -22,14 +22,15 @@ import torch
 from torch import nn
 
 from reid_models.atomic import write_atomic
-from reid_models.checkpoint import load_checkpoint, save_checkpoint
+from reid_models.card import read_card
+from reid_models.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from reid_models.errors import ReidError
 from reid_models.recipe import Recipe, recipe_from_dict
 from reid_models.schedules import Schedule
 from reid_models.swag import Swag, bayesian_average, reestimate_batchnorm
 from reid_models.train_data import TrainingSet, training_set
 from reid_models.train_log import Meter, TrainLog, plot_cmc, plot_distances, plot_losses
-from reid_models.train_score import Described, TestSet, calibrate, summary
+from reid_models.train_score import Described, TestSet, calibrate, curve, summary
 from reid_models.train_setup import (
     Interrupts,
     Learner,
@@ -55,7 +56,7 @@ class TrainOptions:
     """What does not change the result.
 
     Attributes:
-        resume: go on from the last good checkpoint in ``out``.
+        resume: go on from the last good checkpoint in ``out``; start where there is none.
         init: weights of ours to start from.
         device: auto, cpu, cuda, cuda:N.
         checkpoint_s: seconds between checkpoints.
@@ -92,6 +93,7 @@ def train(recipe: Recipe, datasets: Sequence[ReidDataset], out: str | Path,
     out, world = Path(out), World.join(options.device)
     out.mkdir(parents=True, exist_ok=True)
     if options.resume and (out / METRICS).exists() and (out / WEIGHTS).exists():
+        _same_recipe(read_card(out / WEIGHTS)["recipe"], recipe, out)
         return dict(json.loads((out / METRICS).read_text(encoding="utf-8")))
     # The process's own random state is as before afterwards: networks draw dropout and noise from the global one.
     with torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else []), Interrupts() as stop:
@@ -123,7 +125,8 @@ class Training:
         self.model: nn.Module = self.learner.model
         self.layout = layout(self.device, self.model)
         self.taken = load_initial(self.model, options.init) if options.init else 0
-        if self.taken and not options.resume:
+        going_on = options.resume and has_checkpoint(out / CHECKPOINTS)
+        if self.taken and not going_on:
             imprint(self.learner, data, (recipe.input_hw[0], recipe.input_hw[1]))
         self.optimiser = build_optimiser(self.learner, recipe.optimiser)
         self.order = Order(recipe, data, world)
@@ -132,7 +135,7 @@ class Training:
         self.swag = Swag(self.learner.model, recipe.swag.rank) if recipe.swag else None
         self.tests = [t for d in _told_apart(datasets) if (t := TestSet.of(d, _hw(recipe), options.threads))]
         self.meter, self.done, self.seconds = Meter(), 0, 0.0
-        if options.resume:
+        if going_on:
             self._resume()
 
     # ------------------------------------------------------------------ the loop
@@ -195,15 +198,22 @@ class Training:
         return lr
 
     def _collect(self, done: int) -> None:
-        """SWAG takes the weights at the end of every stretch after its start."""
+        """SWAG takes the weights at the end of every stretch after its start: the next step would be beyond it."""
         if self.swag is None or self.recipe.swag is None:
             return
-        per_epoch = self.order.steps * self.recipe.epoch_scale
-        count = (done / per_epoch - self.recipe.swag.start_epoch) / self.recipe.swag.every_epochs + 1e-9
-        before = count - 1 / (per_epoch * self.recipe.swag.every_epochs)
         last = done == self.schedule.total_steps
-        if math.floor(count) > max(math.floor(before), 0) or (last and not self.swag.count):
+        passed = self._stretches(done)
+        due = math.ceil(passed - 1e-9)
+        ends = passed > due - 1e-9 if last else self._stretches(done + 1) > due + 1e-9
+        if (due >= 1 and ends) or (last and not self.swag.count):
             self.swag.collect(self.model)
+
+    def _stretches(self, done: int) -> float:
+        """Of SWAG, how many have passed after so many steps; the last step ends the schedule, which may be broken."""
+        assert self.recipe.swag is not None
+        steps = self.schedule.length if done == self.schedule.total_steps else done
+        epochs = steps / (self.order.steps * self.recipe.epoch_scale)
+        return (epochs - self.recipe.swag.start_epoch) / self.recipe.swag.every_epochs
 
     def _finite(self, means: dict[str, float]) -> dict[str, float]:
         if not math.isfinite(means["loss"]):
@@ -227,11 +237,7 @@ class Training:
 
     def _resume(self) -> None:
         state, warning = load_checkpoint(self.out / CHECKPOINTS)
-        before = recipe_from_dict(state["recipe"], str(self.out))  # newer keys have their default
-        changed = _differences(before.to_dict(), self.recipe.to_dict())
-        if changed:
-            raise ReidError(f"{self.out} was begun with another recipe ({', '.join(changed[:3])}); resume with the "
-                            "same, or start anew in another folder")
+        _same_recipe(state["recipe"], self.recipe, self.out)
         if state["data"] != self.data.fingerprint():
             raise ReidError(f"{self.out} was begun with other training pictures; resume with the same data")
         self.model.load_state_dict(state["model"])
@@ -262,7 +268,7 @@ class Training:
             "real_images": int((self.data.pid >= 0).sum()), "steps": self.done,
             "epochs": self.done / self.order.steps, "seed": self.recipe.seed,
             "images_per_s": round(self.done * self.recipe.batch / max(self.seconds, 1e-9), 1),
-            "device": str(self.device), "scores": {}, "reranked": {}}
+            "device": str(self.device), "scores": {}, "protocols": {}, "reranked": {}}
         if self.swag is not None:
             metrics["swag"] = self._apply_swag()
         described = [t.describe(self.model, self.recipe.eval_batch, self.device) for t in self.tests]
@@ -271,9 +277,10 @@ class Training:
         for one in described:
             scores, name = one.scores(), one.test.name
             metrics["scores"][name] = summary(scores)
-            if self.recipe.rerank:
-                metrics["reranked"][name] = summary(one.reranked())
-            curves[name] = scores.cmc(20)
+            metrics["protocols"][name] = one.test.dataset.protocol
+            if self.recipe.rerank and (reranked := one.reranked()) is not None:
+                metrics["reranked"][name] = summary(reranked)
+            curves[name] = curve(scores, 20)
             pairs = one.distances(rng)
             if self.options.plots:
                 plot_distances(self.out, name, *pairs)
@@ -354,6 +361,14 @@ class Training:
     def _stopping(self, stop: Interrupts) -> bool:
         # ranks have to agree, which costs a message: not at every step
         return stop.asked if self.world.size == 1 else self.done % _LOG_STEPS == 0 and self.world.any(stop.asked)
+
+
+def _same_recipe(before: dict[str, Any], recipe: Recipe, out: Path) -> None:
+    """Raise unless what is in ``out`` was begun with this recipe."""
+    changed = _differences(recipe_from_dict(before, str(out)).to_dict(), recipe.to_dict())  # newer keys: the default
+    if changed:
+        raise ReidError(f"{out} was begun with another recipe ({', '.join(changed[:3])}); resume with the same, or "
+                        "start anew in another folder")
 
 
 def _told_apart(datasets: Sequence[ReidDataset]) -> list[ReidDataset]:

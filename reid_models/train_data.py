@@ -127,10 +127,13 @@ def with_generated(made: TrainingSet, pictures: NDArray[np.uint8], cluster: Ints
     table[:count, :count] = np.eye(count)
     table[count:, :count] = shares
     fake = len(pictures)
+    attributes = made.attributes
+    if attributes is not None:  # nobody knows what generated people wear
+        attributes = torch.cat([attributes, attributes.new_full((fake, attributes.shape[1]), -1)])
     return replace(
         made, images=torch.cat([made.images, torch.from_numpy(pictures).to(device)]),
         pid=np.concatenate([made.pid, np.full(fake, -1, np.int64)]),
-        camid=np.concatenate([made.camid, np.full(fake, -1, np.int64)]),
+        camid=np.concatenate([made.camid, np.full(fake, -1, np.int64)]), attributes=attributes,
         soft=torch.from_numpy(np.concatenate([made.pid, count + cluster])).to(device),
         soft_table=torch.from_numpy(table).to(device),
         generated=torch.arange(len(made) + fake, device=device) >= len(made))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +80,7 @@ def _features(recipe: Recipe, spec: GeneratedSpec, data: TrainingSet, datasets: 
         first.loss, first.teacher = [{"name": "cross_entropy"}], None
         first.schedule = [Phase(kind="constant", epochs=spec.feature_epochs)]
         first.optimiser.lr = spec.feature_lr
-        resume = options.resume and (folder / "checkpoints").is_dir()
-        if train(first, datasets, folder, replace(options, resume=resume)) is None:
+        if train(first, datasets, folder, options) is None:
             return None
         model, _ = load_weights(folder / "weights.safetensors")
         rows = _pooled(model.to(data.images.device), data, recipe)

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from reid_models.calibration import Calibration
 from reid_models.errors import ReidError
-from reid_models.evaluation import RetrievalScores, evaluate, evaluate_features
+from reid_models.evaluation import RetrievalScores, evaluate
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from reid_models.data import ReidDataset, ReidImages
+    from reid_models.protocols import MeanScores
 
 _CACHE_BYTES = 1 << 30
 _PAIRS = 200_000
@@ -66,22 +67,27 @@ class TestSet:
     """Query and gallery of one dataset, ready to be described.
 
     Attributes:
-        name: the dataset's.
+        dataset: whose.
         query, gallery: pictures.
     """
 
     __test__ = False  # not a test, whatever pytest thinks of the name
 
-    name: str
+    dataset: ReidDataset
     query: EvaluationImages
     gallery: EvaluationImages
+
+    @property
+    def name(self) -> str:
+        """The dataset's."""
+        return self.dataset.name
 
     @staticmethod
     def of(dataset: ReidDataset, hw: tuple[int, int], threads: int = 4) -> TestSet | None:
         """The dataset's test part, or None where it has none."""
         if not len(dataset.query) or not len(dataset.gallery):
             return None
-        return TestSet(dataset.name, EvaluationImages(dataset.query, hw, threads),
+        return TestSet(dataset, EvaluationImages(dataset.query, hw, threads),
                        EvaluationImages(dataset.gallery, hw, threads))
 
     def describe(self, model: nn.Module, batch: int, device: torch.device) -> Described:
@@ -98,13 +104,17 @@ class Described:
     query: NDArray[np.float32]
     gallery: NDArray[np.float32]
 
-    def scores(self) -> RetrievalScores:
-        """CMC, mAP and mINP by cosine distance."""
-        q, g = self.test.query.images, self.test.gallery.images
-        return evaluate_features(self.query, self.gallery, q.pid, g.pid, q.camid, g.camid)
+    def scores(self) -> RetrievalScores | MeanScores:
+        """CMC, mAP and mINP by cosine distance, by the dataset's own protocol."""
+        from reid_models.score import scores_by
 
-    def reranked(self) -> RetrievalScores:
-        """The same after k-reciprocal re-ranking."""
+        q, g = self.test.query.images, self.test.gallery.images
+        return scores_by(self.test.dataset.protocol, self.query, self.gallery, (q.pid, g.pid, q.camid, g.camid))
+
+    def reranked(self) -> RetrievalScores | None:
+        """The same after k-reciprocal re-ranking; None where the protocol has no one gallery to re-rank."""
+        if self.test.dataset.protocol != "standard":
+            return None
         from reid_models.rerank import k_reciprocal
 
         q, g = self.test.query.images, self.test.gallery.images
@@ -130,11 +140,16 @@ class Described:
         return _thinned(np.concatenate(same), rng), _thinned(np.concatenate(different), rng)
 
 
-def summary(scores: RetrievalScores) -> dict[str, float]:
+def summary(scores: RetrievalScores | MeanScores) -> dict[str, float]:
     """The figures that tables show, in percent."""
-    cmc = scores.cmc(10)
+    cmc = curve(scores, 10)
     return {"rank1": 100 * float(cmc[0]), "rank5": 100 * float(cmc[4]), "rank10": 100 * float(cmc[9]),
             "mAP": 100 * scores.mean_average_precision, "mINP": 100 * scores.mean_inverse_negative_penalty}
+
+
+def curve(scores: RetrievalScores | MeanScores, ranks: int) -> NDArray[np.float64]:
+    """(ranks,) cumulative matching characteristic."""
+    return scores.cmc(ranks) if isinstance(scores, RetrievalScores) else scores.cmc[:ranks]
 
 
 def calibrate(same: NDArray[np.float64], different: NDArray[np.float64], source: str) -> Calibration | None:

@@ -63,18 +63,19 @@ def run_training(name: str, root: Path | None, names: tuple[str, ...], out: Path
     from reid_models.errors import ReidError
     from reid_models.recipe import load_recipe
     from reid_models.train import CHECKPOINTS, TrainOptions, train
+    from reid_models.train_generated import FEATURES
 
     if threads:
         torch.set_num_threads(threads)
     try:
         recipe = load_recipe(name, assignments)
         datasets = read_datasets(root, names, recipe)
-        going_on = resume and has_checkpoint(out / CHECKPOINTS)
-        if not resume and has_checkpoint(out / CHECKPOINTS):
+        begun = any(has_checkpoint(folder / CHECKPOINTS) for folder in (out, out / FEATURES))
+        if begun and not resume:
             raise MctrackError(f"{out} holds a training already; go on with --resume, or choose another --out")
-        if resume and not quiet and not going_on:
+        if resume and not quiet and not begun:
             click.echo(f"no checkpoint in {out}: starting from the beginning", err=True)
-        options = TrainOptions(going_on, init, device, checkpoint_s, threads or 0, quiet)
+        options = TrainOptions(resume, init, device, checkpoint_s, threads or 0, quiet)
         return train(recipe, datasets, out, options)
     except ReidError as error:
         raise MctrackError(str(error)) from error
@@ -98,7 +99,7 @@ def read_datasets(root: Path | None, names: tuple[str, ...], recipe: Recipe) -> 
             raise MctrackError(f"--dataset {name} needs its folder: --data ROOT, or --dataset {name}=ROOT")
         if not equals and len(names) > 1:
             raise MctrackError(f"of several datasets each needs its own folder: --dataset {name}=ROOT")
-        read.append(read_dataset(name, Path(folder) if equals else Path(str(root))))
+        read.append(read_dataset(name, Path(folder) if equals else Path(str(root)), **recipe.data.options))
     return read
 
 

@@ -139,8 +139,9 @@ class ConfidencePenalty(nn.Module):
 
     Args:
         sizes: the model's.
-        reduction: ``mean`` or ``sum`` of H over the batch. The paper's β = 0.085 belongs to the sum over its batch of
-            32.
+        reduction: ``mean`` or ``sum`` of H over the batch. The paper does not print which its β = 0.085 goes with; its
+            recipe takes the sum over the batch of 32, for with the mean, beside α = 3, the penalty would hardly show:
+            the best p of the true class is 0.21 with the sum, above 0.99 with the mean.
     """
 
     ON = ("logits",)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from reid_models.backbones import robust_reid  # noqa: E402
 from reid_models.data import read_dataset  # noqa: E402
 from reid_models.errors import ReidError  # noqa: E402
 from reid_models.recipe import Recipe, load_recipe, recipe_names  # noqa: E402
+from reid_models.schedules import Schedule  # noqa: E402
 from reid_models.train import Training, TrainOptions, train  # noqa: E402
 from reid_models.weights import load_weights  # noqa: E402
 
@@ -143,13 +145,83 @@ def test_killed_anywhere_it_goes_on_with_the_same_losses(market: Path, tmp_path:
 
 def test_another_recipe_or_other_data_are_not_gone_on_with(market: Path, tmp_path: Path) -> None:
     data = [read_dataset("market1501", market)]
-    train(tiny("am0"), data, tmp_path, QUIET)
-    (tmp_path / "metrics.json").unlink()
+    done = train(tiny("am0"), data, tmp_path, QUIET)
     again = TrainOptions(True, device="cpu", threads=1, quiet=True)
+    assert train(tiny("am0"), data, tmp_path, again) == done
+    with pytest.raises(ReidError, match=r"another recipe \(optimiser.lr: 0.001 before, 0.5 now"):
+        train(tiny("am0", "optimiser.lr=0.5"), data, tmp_path, again)
+    (tmp_path / "metrics.json").unlink()
     with pytest.raises(ReidError, match=r"another recipe \(optimiser.lr: 0.001 before, 0.5 now"):
         train(tiny("am0", "optimiser.lr=0.5"), data, tmp_path, again)
     with pytest.raises(ReidError, match="other training pictures"):
         train(tiny("am0"), [*data, *data], tmp_path, again)
+
+
+def test_killed_before_the_main_training_what_was_done_is_kept(market: Path, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    """SLSR: the training for features is finished, the first DCGAN is not."""
+    data, recipe = [read_dataset("market1501", market)], tiny("slsr")
+    whole = train(recipe, data, tmp_path / "whole", QUIET)
+    assert whole is not None
+
+    def dying(*_: Any, **__: Any) -> Any:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reid_models.slsr.prepare_slsr", dying)
+        with pytest.raises(Killed):
+            train(recipe, data, tmp_path / "parts", QUIET)
+    features = tmp_path / "parts" / "features" / "features.npy"
+    made_ns = features.stat().st_mtime_ns
+    call = ["--recipe", "slsr", "--data", str(market), "--out", str(tmp_path / "parts"), "--device", "cpu"]
+    refused = CliRunner().invoke(train_reid_command, call)
+    assert "holds a training already" in str(refused.exception)
+    again = TrainOptions(True, device="cpu", threads=1, quiet=True, plots=False)
+    parts = train(recipe, data, tmp_path / "parts", again)
+    assert parts is not None
+    assert features.stat().st_mtime_ns == made_ns
+    assert parts["scores"] == whole["scores"]
+
+
+@pytest.mark.parametrize(("steps", "scale"), [(10, 1.0), (101, 0.1), (37, 0.13), (11, 0.0301)])
+def test_swag_takes_weights_at_the_last_step_of_every_cycle(steps: int, scale: float) -> None:
+    spec = load_recipe("robust-reid")
+    schedule, taken = Schedule(spec.schedule, steps, scale), []
+    swag = SimpleNamespace(collect=lambda done: taken.append(done), count=0)
+    training = SimpleNamespace(swag=swag, recipe=SimpleNamespace(swag=spec.swag, epoch_scale=scale), schedule=schedule,
+                               order=SimpleNamespace(steps=steps))
+    training._stretches = lambda done: Training._stretches(training, done)
+    for done in range(1, schedule.total_steps + 1):
+        training.model = done
+        Training._collect(training, done)
+    assert len(taken) == 15
+    assert taken[-1] == schedule.total_steps
+    for done in taken[:-1]:  # the rate has fallen to here, and rises with the next step
+        assert schedule.factor(done - 2) > schedule.factor(done - 1) < schedule.factor(done)
+
+
+def test_a_dataset_is_scored_by_its_own_protocol(market: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from reid_models.score import score_features
+    from reid_models.train_score import EvaluationImages, describe
+
+    data = replace(read_dataset("market1501", market), protocol="single_gallery_shot")
+    metrics = train(tiny("am0", "rerank=true"), [data], tmp_path, QUIET)
+    assert metrics is not None
+    assert (metrics["protocols"], metrics["reranked"]) == ({"market1501": "single_gallery_shot"}, {})
+    model = load_weights(tmp_path / "weights.safetensors")[0]
+    sides = [describe(model, EvaluationImages(side, (32, 32), 1), 256, torch.device("cpu"))
+             for side in (data.query, data.gallery)]
+    expected = score_features(data, *sides)
+    assert metrics["scores"]["market1501"]["mAP"] == pytest.approx(100 * expected["mAP"])
+    assert metrics["scores"]["market1501"]["rank1"] == pytest.approx(100 * expected["rank1"])
+
+
+def test_options_of_the_reader_are_passed_on(market: Path, tmp_path: Path) -> None:
+    call = ["--recipe", "am0", "--data", str(market), "--dataset", "market1501", "--out", str(tmp_path)]
+    wrong = CliRunner().invoke(train_reid_command, [*call, "--set", "data.options.boxes=labelled"])
+    assert "has no option 'boxes'; it has: attributes" in str(wrong.exception)
 
 
 def test_a_loss_that_explodes_ends_in_one_line(market: Path, tmp_path: Path) -> None:

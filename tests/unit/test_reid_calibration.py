@@ -120,6 +120,14 @@ def test_missing_file_and_too_few_pairs(tmp_path):
         Calibration.fit([0.1] * 50, [np.nan] * 50, "test")
 
 
+def test_distances_that_tell_nothing_and_two_values_that_tell_all():
+    with pytest.raises(ReidError, match="all distances are 1"):
+        Calibration.fit([1.0] * 30, [1.0] * 30, "collapsed")
+    clear = Calibration.fit([0.0] * 30, [1.0] * 30, "test")
+    assert clear.probability(np.array([0.0]))[0] > 0.9
+    assert clear.probability(np.array([1.0]))[0] < 0.1
+
+
 def test_monotone_is_the_least_squares_answer(rng):
     values, weight = rng.normal(size=8), rng.uniform(0.5, 2, 8)
     best = monotone(values, weight)

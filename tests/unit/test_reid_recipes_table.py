@@ -43,6 +43,14 @@ def test_only_official_counts_stand_beside_a_papers_figure(script: ModuleType, t
     assert any(line.startswith("| am | not run |") for line in lines)
 
 
+def test_both_box_sets_of_cuhk03_find_their_row(script: ModuleType, tmp_path: Path) -> None:
+    write(tmp_path, "fidi-btl", "cuhk03-labeled", 7368, 767)
+    write(tmp_path, "fidi-bcl", "cuhk03-detected", 7365, 767)
+    rows = [line.split(" | ") for line in script.tables(tmp_path, ["fidi-btl", "fidi-bcl"], "command").splitlines()]
+    measured = {(row[0][2:], row[2]) for row in rows if len(row) > 5 and row[5] == "91.2"}
+    assert measured == {("fidi-btl", "cuhk03-labelled"), ("fidi-bcl", "cuhk03-detected")}
+
+
 def test_epochs_and_scale_keep_the_shape(script: ModuleType) -> None:
     from reid_models.backbones import build_model
     from reid_models.recipe import load_recipe

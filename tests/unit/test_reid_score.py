@@ -55,6 +55,21 @@ def test_figures_are_those_of_the_protocol(described):
     assert 0.5 < figures["rank1"] <= 1
 
 
+def test_distractors_are_strangers_to_each_other(described):
+    data = described[0]
+    people = 3 * np.eye(40)
+    query, gallery = people[data.query.pid], people[data.gallery.pid]
+    perfect = score_features(data, query, gallery, fidelity=True)
+    assert (perfect["error_1"], perfect["error_2"]) == (0, 0)
+    more = ReidImages(data.gallery.paths[:5], np.zeros(5, np.int64), data.gallery.camid[:5])
+    with_more = ReidDataset("market1501", data.train, data.query, ReidImages(
+        (*data.gallery.paths, *more.paths), np.concatenate([data.gallery.pid, more.pid]),
+        np.concatenate([data.gallery.camid, more.camid])))
+    far = np.concatenate([gallery, -5 * np.eye(40)[:5]])
+    counted = score_features(with_more, query, far, fidelity=True)
+    assert (counted["error_1"], counted["error_2"]) == (0, 0)
+
+
 def test_reranked_figures(described):
     data, query, gallery = described
     figures = score_features(data, query, gallery, rerank="ecn", rerank_options={"t": 2, "q": 3})
