@@ -80,16 +80,36 @@ class Pinhole:
         return np.asarray(xy * radial[:, None] + tangential)
 
     def undistort(self, xy: Array) -> Array:
-        """(n, 2) distorted normalised coordinates to ideal ones, by fixed-point iteration."""
+        """(n, 2) distorted normalised coordinates to ideal ones, by damped Newton steps on the radius.
+
+        The tangential part, small beside the radial one, follows from step to step.
+        """
         if not self.dist.any():
             return xy
-        ideal = xy.copy()
-        for _ in range(30):
-            step = xy - self.distort(ideal)
-            ideal += step
-            if np.abs(step).max(initial=0.0) < 1e-10:
+        ideal, damping = xy.copy(), np.ones((len(xy), 1))
+        missing = xy - self.distort(ideal)
+        for _ in range(60):
+            if np.abs(missing).max(initial=0.0) < 1e-10:
                 break
+            trial = ideal + damping * self._towards(ideal, missing)
+            left = xy - self.distort(trial)
+            nearer = ((left**2).sum(axis=1) < (missing**2).sum(axis=1))[:, None]
+            ideal, missing = np.where(nearer, trial, ideal), np.where(nearer, left, missing)
+            damping = np.where(nearer, np.minimum(2 * damping, 1.0), damping / 2)
         return ideal
+
+    def _towards(self, ideal: Array, missing: Array) -> Array:
+        """(n, 2) the step from ideal coordinates that should move the distorted ones by ``missing``."""
+        k1, k2, _, _, k3 = self.dist
+        norm2 = (ideal**2).sum(axis=1)
+        r2 = np.minimum(norm2, self._r2_max)
+        across = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+        along = np.where(norm2 < self._r2_max, 1 + r2 * (3 * k1 + r2 * (5 * k2 + r2 * 7 * k3)), across)
+        outward = ideal / np.sqrt(np.maximum(norm2, 1e-24))[:, None]
+        radial = (missing * outward).sum(axis=1)[:, None]
+        sideways = missing - radial * outward
+        return np.asarray(outward * radial / np.maximum(along, 0.1)[:, None]
+                          + sideways / np.maximum(across, 0.1)[:, None])
 
     def to_image(self, points: Array) -> Array:
         """(n, 2) pixels of (n, 3) points in metres; NaN behind the camera."""

@@ -35,6 +35,19 @@ def pinholes(draw: st.DrawFn) -> Pinhole:
     return Pinhole(K, dist, R, -R @ position)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.25, 1.5), st.floats(-0.5, 0.5), st.floats(-0.3, 0.3), st.floats(-0.1, 0.1),
+       st.tuples(st.floats(-5e-3, 5e-3), st.floats(-5e-3, 5e-3)))
+def test_any_lens_is_undone_over_the_whole_picture(
+    focal: float, k1: float, k2: float, k3: float, tangential: tuple[float, float]
+) -> None:
+    """Wide and narrow, barrel and pincushion; ``focal`` in picture widths."""
+    camera = Pinhole(np.diag([focal, focal, 1.0]), np.array([k1, k2, *tangential, k3]), np.eye(3), np.zeros(3))
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 9), np.linspace(-0.375, 0.375, 7))
+    picture = np.column_stack([x.ravel(), y.ravel()]) / focal
+    np.testing.assert_allclose(camera.distort(camera.undistort(picture)), picture, atol=1e-6)
+
+
 PIXELS = st.lists(st.tuples(st.floats(20, 620), st.floats(200, 470)), min_size=1, max_size=8).map(np.array)
 
 
