@@ -331,7 +331,8 @@ class Floor:
         for key, slot in self._slot.items():
             if self._home[slot] == source and self._seen_s[slot] == self.time_s:
                 self._home[slot] = target
-                self.moved.append(key)
+                if key not in self.moved:  # it may have just left another home for this one
+                    self.moved.append(key)
 
     def _cameras_of(self, here: IntArray) -> NDArray[np.bool_]:
         """(k, cameras) which cameras have seen presences (by their rows) of late."""

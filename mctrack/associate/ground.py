@@ -20,8 +20,8 @@ from mctrack.types import FloatArray, IntArray
 Array = NDArray[np.float64]
 REACH_M = 2.0
 """Sightings further apart than this are never compared."""
-MAX_CAMERAS = 62
-"""Cameras are kept as bits of a 64-bit number."""
+WORD = 62
+"""Cameras are kept as bits, so many to a 64-bit number."""
 SWEEPS = 3
 
 
@@ -146,12 +146,14 @@ def fused(places: Places, label: IntArray) -> Places:
 def _agglomerate(places: Places, single: Information, camera: IntArray, unseen_density: float) -> IntArray:
     n, floor = len(places), -float(np.log(unseen_density))
     i, j = cKDTree(places.xy).query_pairs(REACH_M, output_type="ndarray").T.astype(np.int64)
-    root, seen_by = np.arange(n), np.int64(1) << camera
+    root = np.arange(n)
+    seen_by = np.zeros((n, int(camera.max(initial=0)) // WORD + 1), np.int64)  # a bit for every camera
+    seen_by[root, camera // WORD] = np.int64(1) << camera % WORD
     w, y = single.w.copy(), single.y.copy()
     mean, p = places.xy.copy(), _packed(places.cov)
     first = True
     while len(i):
-        keep = (seen_by[i] & seen_by[j]) == 0
+        keep = ~(seen_by[i] & seen_by[j]).any(axis=1)
         i, j = i[keep], j[keep]
         odds = log_density(mean[i] - mean[j], p[i] + p[j]) + floor
         if first:  # joining others moves a group by less than that

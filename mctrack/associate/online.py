@@ -71,6 +71,7 @@ class OnlineAssociator:
         if self._scorer is not None:
             self._scorer.impossible = self.together.impossible
         self._next_merge_s = self._next_prune_s = self._next_look_s = -np.inf
+        self._merge_from = 0
         self._next_met_s: dict[str, float] = {}
         self._twice: dict[str, dict[int, tuple[float, float]]] = {}
         self._links: list[Link] = []
@@ -104,6 +105,7 @@ class OnlineAssociator:
     def finish(self) -> tuple[Link, ...]:
         """Name what still waits."""
         self._links = []
+        self.together.close()
         waiting = self.book.waiting()
         if waiting:
             self._name(float(self.book.table.last_s[waiting].max()), waiting, final=True)
@@ -265,6 +267,8 @@ class OnlineAssociator:
         """Break links of people who came back, where later looks speak against it (:mod:`mctrack.associate.doubt`)."""
         for doubt in self.together.doubts(-logit(self.config.link_probability)):
             self.together.renounce(doubt.presence)
+            if any(self.book.table.global_id[row] != doubt.global_id for row in doubt.rows):
+                continue  # another presence of this name has taken them along just now
             for row in doubt.rows:
                 self.book.assign(row, -1)
             head, *others = sorted(doubt.rows, key=lambda row: -int(self.book.table.samples[row]))
@@ -294,12 +298,15 @@ class OnlineAssociator:
         assert self._scorer is not None
         need, margin = logit(self.config.merge_probability), self.config.merge_margin
         changed, left = self.book.take_changed(), MERGE_COMPARISONS
+        changed.sort(key=lambda g: g < self._merge_from)  # whoever had to wait comes first
+        self._merge_from = 0
         candidates: dict[int, list[tuple[float, int]]] | None = None
         for n, g in enumerate(changed):
             if candidates is None:
                 candidates = self._scorer.merge_candidates(changed[n:], need - margin)
             if left <= 0:
                 self.book.put_back(changed[n:])
+                self._merge_from = g
                 return
             best, compared = self._scorer.partners(g, candidates.get(g, []), need)
             left -= compared
@@ -369,7 +376,7 @@ class OnlineAssociator:
             "book": self.book.state(), "transitions": self.transitions.state(),
             "scene": None if self.scene is None else self.scene.state(),
             "next_met_s": dict(self._next_met_s),
-            "next_s": [self._next_merge_s, self._next_prune_s, self._next_look_s],
+            "next_s": [self._next_merge_s, self._next_prune_s, self._next_look_s], "merge_from": self._merge_from,
             "together": self.together.state(),
             "twice": [[camera, [[g, *times] for g, times in row.items()]] for camera, row in self._twice.items()],
         }
@@ -383,6 +390,7 @@ class OnlineAssociator:
         self._next_met_s = dict(state["next_met_s"])
         self._twice = {camera: {g: (first_s, last_s) for g, first_s, last_s in row} for camera, row in state["twice"]}
         self._next_merge_s, self._next_prune_s, self._next_look_s = state["next_s"]
+        self._merge_from = state.get("merge_from", 0)  # runs begun before it was kept
         self.together.restore(state["together"])
 
 

@@ -55,12 +55,16 @@ class Recent:
         weight = sum(w for _, w, _ in late)
         return Looks(np.sum([v for v, _, _ in late], axis=0)[None], np.array([weight])), sum(n for _, _, n in late)
 
+    def forget(self, row: int) -> None:
+        """A tracklet's recent crops are no part of its looks any more."""
+        self._bins.pop(row, None)
+
     def note(self, presence: int, time_s: float, x: float, y: float) -> None:
         """A presence is somewhere (metres) now."""
         trail, now = self._trail.setdefault(presence, {}), _bin(time_s)
         if now not in trail:
             trail[now] = (x, y)
-            trail.pop(now - _KEPT - 1, None)
+            self._trail[presence] = {k: v for k, v in trail.items() if k >= now - _KEPT}
 
     def where(self, presence: int, time_s: float) -> tuple[float, float] | None:
         """Where a presence was, None where that is not remembered."""

@@ -203,16 +203,26 @@ class Together:
         Returns:
             The row of the tracklet that goes on, or −1 where there was nothing to split: too young, or not seen now.
         """
-        table = self._book.table
-        view, row = self._views.get(camera), table.row(camera, track_id)
-        old_enough = time_s - table.first_s[row] >= YOUNG_S and table.last_s[row] == time_s
-        if view is None or view.split is None or not old_enough:
+        table, row = self._book.table, self._book.table.row(camera, track_id)
+        split = self._splitter(time_s, row)
+        if split is None:
             return -1
-        new = view.split(track_id)
+        new = split(track_id)
         self.floor.rename(camera, track_id, new)
-        heir = self._book.see(view.camera, np.array([new]), time_s, table.last_box[[row]])
+        heir = self._book.see(table.cameras[camera], np.array([new]), time_s, table.last_box[[row]])
         table.confirmed[heir] = True
         return int(heir[0])
+
+    def close(self) -> None:
+        """There are no more pictures: no track can be ended any more."""
+        self._views = {}
+
+    def _splitter(self, time_s: float, row: int) -> Callable[[int], int] | None:
+        """What ends a tracklet's track; None where it is too young or not seen now, or its tracker cannot."""
+        table = self._book.table
+        view = self._views.get(int(table.camera[row]))
+        old_enough = time_s - table.first_s[row] >= YOUNG_S and table.last_s[row] == time_s
+        return view.split if view is not None and old_enough else None
 
     def _inherit(self, time_s: float) -> None:
         """Presences that became one share a name, if their identities can be one."""
@@ -339,7 +349,19 @@ class Together:
         """Presences that have gone on with another person."""
         if self._scene is None or not self.active:
             return []
-        return relays(self._book, self._scene, self.floor, self._who, self.recent)
+        found = relays(self._book, self._scene, self.floor, self._who, self.recent)
+        return [relay for relay in found if self._somebody_stays(relay)]
+
+    def _somebody_stays(self, relay: Relay) -> bool:
+        """Whether a tracklet is left to the one who went; without a tracker that splits there may be none."""
+        time_s, taken = self.floor.time_s, set()
+        for camera, track in self.floor.members()[relay.presence]:
+            row = self._book.table.row(camera, track)
+            gone = row in relay.early and self._book.table.last_s[row] != time_s
+            if not gone and not (row in relay.early and self._splitter(time_s, row)):
+                taken.add(row)
+        g = self._who[relay.presence]
+        return self._book.is_open(g) and any(row not in taken for row in self._book.members(g))
 
     def pass_on(self, time_s: float, relay: Relay) -> list[int]:
         """End a presence that has gone on with another person; returns the rows of the tracklets that are the other's.
@@ -368,6 +390,7 @@ class Together:
         """Take what a tracklet looked like since a relay out of its looks."""
         self._book.table.looks[row] = relay.early[row]
         self._book.table.samples[row] -= relay.samples.get(row, 0)
+        self.recent.forget(row)
         self._book.touch(row)
 
     def _hand_over(self, time_s: float, row: int, relay: Relay) -> int:

@@ -13,6 +13,8 @@ from mctrack.types import State
 Array = NDArray[np.float64]
 BONUS, MALUS = 1.5, -2.5
 """Bounds of what time alone may say, in log-odds."""
+CHUNK = 20_000
+"""Times compared with all learned ones at once."""
 BROAD_S, TAKEN_SHARE = 60.0, 0.5
 """Anybody else comes some time within about so long; and of those who leave a camera this share takes a way that the
 config gives times for."""
@@ -58,9 +60,11 @@ class Transitions:
             return np.zeros(elapsed_s.shape)
         known = np.asarray(times)
         width = max(1.06 * float(known.std()) * len(known) ** -0.2, 0.5)
-        kernels = np.exp(-0.5 * ((elapsed_s[..., None] - known) / width) ** 2)
+        flat = elapsed_s.ravel()
+        parts = [np.exp(-0.5 * ((flat[i : i + CHUNK, None] - known) / width) ** 2).mean(axis=-1)
+                 for i in range(0, len(flat), CHUNK)]
+        density = np.concatenate([np.zeros(0), *parts]).reshape(elapsed_s.shape) / (width * 2.5066)
         broad = 1.0 / (BROAD_S + np.abs(elapsed_s))
-        density = kernels.mean(axis=-1) / (width * 2.5066)
         return np.asarray(np.clip(np.log((density + 0.02 * broad) / broad), MALUS, BONUS))
 
     @staticmethod

@@ -87,8 +87,9 @@ def test_wildtrack(data_dir: Path) -> None:
 class Room:
     """Cameras that all see a room; people at given places, tracks by camera and person, and what becomes of them."""
 
-    def __init__(self, cameras: Sequence[str], probability=None, uncalibrated: Sequence[str] = ()) -> None:
-        self.rng = np.random.default_rng(0)
+    def __init__(self, cameras: Sequence[str], probability=None, uncalibrated: Sequence[str] = (),
+                 splits: bool = True) -> None:
+        self.rng, self.splits = np.random.default_rng(0), splits
         self.cameras, self.uncalibrated, self.time_s = list(cameras), set(uncalibrated), 0.0
         self.associator = OnlineAssociator(AssociateConfig(), self.cameras, probability)
         self.looks = np.eye(8, 16)
@@ -108,9 +109,9 @@ class Room:
             made = Tracks(ids, box, np.ones(n), np.full(n, int(TrackState.CONFIRMED)), np.zeros(n), np.arange(n),
                           (look / np.linalg.norm(look, axis=1, keepdims=True)).astype(np.float32))
             known = camera not in self.uncalibrated
-            splits = _Splits(self.trackers[camera])
+            split = _Splits(self.trackers[camera]).split if self.splits else None
             views.append(CameraView(camera, made, np.full(n, 0.9), xy if known else None, cov(n) if known else None,
-                                    splits.split))
+                                    split))
         self.links += self.associator.update(self.time_s, views)
         self.time_s += STEP_S
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,18 @@ from hypothesis import strategies as st
 from test_associate_ground import STEP_S, Room, sharp, walk
 
 from mctrack.associate.doors import LIMIT, through_doors
+from mctrack.associate.floor import Floor, Sightings
+from mctrack.associate.ground import Places, group
+from mctrack.associate.online import OnlineAssociator
+from mctrack.associate.relay import BIN_S, LATE_S, Recent
+from mctrack.associate.scores import Scorer
+from mctrack.associate.transitions import CHUNK, Transitions
+from mctrack.config import AssociateConfig
 from mctrack.geometry.cameras import Pinhole
 from mctrack.geometry.entrances import Entrances
 from mctrack.geometry.site import Site
 from mctrack.sinks.state import dump_state, load_state
+from mctrack.track.rebirth import generic_probability
 
 share = st.floats(0, 1)
 
@@ -182,3 +191,120 @@ def test_a_relay_is_the_same_after_a_restart(cut: int) -> None:
     play(second, range(cut, 120))
     assert repr(first.links + second.links) == repr(whole.links)
     assert [link for link in whole.links if "relay_s" in link.gates]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_relay_where_no_track_can_be_ended_leaves_everybody_a_tracklet(known: bool) -> None:
+    """The tracker cannot part with the newcomer's half: then the one who went keeps all of it."""
+    room = Room("ab", probability=sharp, splits=False)
+    if known:
+        for k in range(40):
+            room.step({1: walk(k, (0, 3), (0, 0.2))}, {"a": {1: 1}, "b": {1: 1}})
+        for _ in range(60):
+            room.step({}, {})
+    for k in range(60):
+        room.step({0: walk(k, (2, 0), (-0.3, 0))}, {"a": {2: 0}, "b": {2: 0}})
+    for k in range(200):
+        room.step({1: walk(min(k, 60), (0.2, 0), (0.3, 0))}, {"a": {2: 1}, "b": {2: 1}})
+    book = room.associator.book
+    assert room.name("a", 2) == room.name("b", 2) > 0
+    assert all(book.members(g) for g in book.open_ids())
+
+
+@pytest.mark.parametrize("fps", [25.0, 2.0, 1.0, 0.5])
+def test_where_somebody_was_is_remembered_for_seconds_only(fps: float) -> None:
+    recent, last_s = Recent(), 0.0
+    for k in range(round(120 * fps)):
+        last_s = k / fps
+        recent.note(1, last_s, float(k), 0.0)
+    assert len(recent.state()["trail"]) <= LATE_S / BIN_S + 1
+    assert recent.where(1, last_s) is not None
+
+
+# ---------------------------------------------------------------------- crowds
+
+
+def test_in_a_crowd_everybody_is_asked_in_turn_whom_he_could_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More pairs than one turn compares, and everybody's looks change all the time."""
+    rng, n = np.random.default_rng(0), 150
+    looks = 1.9 * rng.normal(size=32) + rng.normal(size=(n, 32))
+    online = OnlineAssociator(AssociateConfig(hindsight_s=0), ["a"], generic_probability)
+    book, table = online.book, online.book.table
+    rows = book.see("a", np.arange(n), 0.0, np.tile([0.0, 0, 40, 100], (n, 1)))
+    for k, row in enumerate(rows.tolist()):
+        table.confirmed[row], table.samples[row] = True, 20
+        table.looks[row].add((looks[k] / np.linalg.norm(looks[k])).astype(np.float32), 1.0)
+        table.first_s[row], table.last_s[row] = 10.0 * k, 10.0 * k + 5  # one after the other
+        book.assign(row, book.create())
+    asked, partners = [], Scorer.partners
+
+    def told(self: Scorer, g: int, *rest: Any) -> Any:
+        asked.append(g)
+        return partners(self, g, *rest)
+
+    monkeypatch.setattr(Scorer, "partners", told)
+    online._scorer.impossible = lambda g, h: True  # so the floor says: compared, and never one
+    for turn in range(12):
+        for row in rows.tolist():
+            book.touch(row)
+        before = len(asked)
+        online._merge(1e4 + turn)
+        assert len(asked) - before < n
+    assert set(asked) == set(book.open_ids())
+
+
+def test_a_track_that_changes_its_home_twice_in_one_instant_has_moved_once() -> None:
+    """Crowded walkers whose tracks swap: a home is left for another one, and that one given up."""
+    rng = np.random.default_rng(27)
+    cameras, n = int(rng.integers(2, 5)), int(rng.integers(3, 6))
+    floor = Floor(cameras)
+    place, fresh = rng.uniform(0, 2, (n, 2)), [100] * cameras
+    ids = [[10 * c + p for p in range(n)] for c in range(cameras)]
+    wide, shown, off = float(rng.uniform(0.5, 2)), np.ones((cameras, n), bool), rng.normal(size=(cameras, n, 2)) * 0.3
+    moved = 0
+    for k in range(150):
+        place = np.clip(place + rng.normal(size=place.shape) * 0.1, 0, wide)
+        camera, track, xy = [], [], []
+        for c in range(cameras):
+            if rng.random() < 0.05:
+                a, b = rng.choice(n, 2, replace=False)
+                ids[c][a], ids[c][b] = ids[c][b], ids[c][a]
+            for p in range(n):
+                if rng.random() < 0.06:
+                    shown[c, p] ^= True
+                if rng.random() < 0.05:
+                    off[c, p] = rng.normal(size=2) * 0.4
+                if not shown[c, p]:
+                    continue
+                if rng.random() < 0.01:
+                    ids[c][p], fresh[c] = fresh[c], fresh[c] + 1
+                camera.append(c)
+                track.append(ids[c][p])
+                xy.append(place[p] + off[c, p] + rng.normal(size=2) * 0.05)
+        if camera:
+            near = Places(np.array(xy), np.tile(np.eye(2) * 0.03, (len(xy), 1, 1)))
+            floor.update(k * 0.2, Sightings(np.array(camera), np.array(track), near), None, lambda a, b: True)
+            assert len(floor.moved) == len(set(floor.moved))
+            moved += len(floor.moved)
+    assert moved
+
+
+@pytest.mark.parametrize("camera", [3, 61, 62, 63, 64, 200])
+def test_one_camera_never_sees_one_person_twice_however_many_cameras(camera: int) -> None:
+    near = Places(np.array([[0.0, 0], [0.1, 0], [0.05, 0]]), np.tile(np.eye(2) * 0.05, (3, 1, 1)))
+    label = group(near, np.array([camera, camera, 1]), 0.05)
+    assert label[0] != label[1]
+    assert label[2] in label[:2]
+
+
+def test_learned_times_are_compared_in_parts_with_the_same_result() -> None:
+    times = Transitions({}, ["a", "b"])
+    rng = np.random.default_rng(3)
+    for value in rng.normal(8, 2, 40):
+        times.learn("a", "b", float(value))
+    elapsed = rng.uniform(0, 60, (3, CHUNK))
+    whole = times.log_odds("a", "b", elapsed)
+    assert whole.shape == elapsed.shape
+    some = rng.integers(0, CHUNK, 50)
+    assert np.array_equal(whole[:, some], times.log_odds("a", "b", elapsed[:, some]))
+    assert times.log_odds("a", "b", np.zeros((0, 4))).shape == (0, 4)
