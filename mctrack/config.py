@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from mctrack.config_checks import check_numbers
 from mctrack.errors import ConfigError, redact, suggest
+from mctrack.strict_yaml import load_yaml
 
 REBIRTH_S = 30.0
 """``track.rebirth_s`` of a tracker that is left to itself."""
@@ -208,6 +210,10 @@ class RunConfig:
     associate: AssociateConfig = field(default_factory=AssociateConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
+    def __repr__(self) -> str:
+        """All keys, without passwords."""
+        return f"RunConfig({', '.join(f'{k}={v!r}' for k, v in _redacted(asdict(self)).items())})"
+
 
 C = TypeVar("C")
 
@@ -232,13 +238,17 @@ def load_config(cls: type[C], files: Sequence[str | Path] = (), overrides: Mappi
         base: takes the defaults' place.
 
     Raises:
-        ConfigError: a file cannot be read, or a key or value does not fit; the message names it.
+        ConfigError: a file cannot be read, or a key or value does not fit; the message names it. Numbers of a
+            :class:`RunConfig` must also be in range.
     """
     layers: list[tuple[str, dict[str, Any]]] = [] if base is None else [("base", asdict(cast(Any, base)))]
     layers += [(str(f), _read_yaml(Path(f))) for f in files]
     layers += [(f"--set {a}", _parse_assignment(a)) for a in assignments]
     layers += [("options", _nest(k, v)) for k, v in (overrides or {}).items() if v is not None]
-    return _merge(cls, layers)
+    config = _merge(cls, layers)
+    if isinstance(config, RunConfig):
+        check_numbers(config)
+    return config
 
 
 def parse_config(cls: type[C], text: str, origin: str) -> C:
@@ -319,17 +329,20 @@ def parse_yaml(text: str, origin: str) -> dict[str, Any]:
     import yaml
 
     try:
-        layer = yaml.safe_load(text)
+        layer = load_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{origin}{where}: not valid YAML ({problem})") from error
+        raise ConfigError(f"{origin}{where}: not valid YAML ({_problem(error)})") from error
     if layer is None:
         return {}
     if not isinstance(layer, dict):
         raise ConfigError(f"{origin}: expected 'key: value' lines, found {type(layer).__name__}")
     return layer
+
+
+def _problem(error: Exception) -> str:
+    return getattr(error, "problem", None) or str(error).splitlines()[0]
 
 
 def _parse_assignment(text: str) -> dict[str, Any]:
@@ -339,9 +352,9 @@ def _parse_assignment(text: str) -> dict[str, Any]:
     if not equals or not key.strip():
         raise ConfigError(f"--set {text}: expected key=value, e.g. --set track.high_score=0.6")
     try:
-        return _nest(key.strip(), yaml.safe_load(value))
+        return _nest(key.strip(), load_yaml(value))
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not valid YAML") from error
+        raise ConfigError(f"--set {text}: the value is not valid YAML ({_problem(error)})") from error
 
 
 def _nest(dotted: str, value: Any) -> dict[str, Any]:
@@ -361,6 +374,28 @@ def _check_keys(cls: Any, layer: Mapping[str, Any], origin: str, prefix: str = "
                 raise ConfigError(f"{origin}: '{prefix}{key}' is a section; set one of its keys, "
                                   f"e.g. {prefix}{key}.{fields(factory)[0].name}")
             _check_keys(factory, value, origin, f"{prefix}{key}.")
+        elif factory is dict:
+            _check_blanks(value, f"{origin}: '{prefix}{key}'")
+        elif cls is RunConfig and key == "cams":
+            _check_cameras(value, origin)
+
+
+def _check_blanks(value: Any, where: str) -> None:
+    """``{cam1:1.3}`` is to YAML one key without a value, and ``cam1:1.3`` on its own a text."""
+    glued = [k for k, v in value.items() if v is None] if isinstance(value, Mapping) else [value]
+    for text in glued:
+        name, colon, rest = (part.strip() for part in str(text).partition(":"))
+        if name and colon and rest:
+            raise ConfigError(f"{where}: write a blank after the colon: {{{name}: {rest}}}")
+
+
+def _check_cameras(value: Any, origin: str) -> None:
+    for camera in value if isinstance(value, list) else [value]:
+        if isinstance(camera, Mapping):
+            named = ", ".join(f"{name}={source}" for name, source in camera.items())
+            raise ConfigError(f"{origin}: 'cams': a camera's name is written before its source, name=source: [{named}]")
+        if isinstance(camera, list):
+            raise ConfigError(f"{origin}: 'cams': expected one list of sources or name=source, found a list in it")
 
 
 def _suggest_key(cls: Any, key: str, prefix: str) -> str:

@@ -82,13 +82,25 @@ def _index(place: list[Any], part: str, text: str) -> int:
 
 
 def _load(text: str) -> Any:
-    """YAML, with true and false the only booleans: in YAML 1.1 the key ``on`` is one as well."""
+    """YAML, each key of a mapping once; true and false are the only booleans: in YAML 1.1 the key ``on`` is one too."""
     import yaml
+    from yaml.composer import ComposerError
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
             first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool"]
             for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node: Any = super().compose_mapping_node(anchor)
+            lines: dict[str, int] = {}
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                    if key.value in lines:
+                        said = f"the key '{key.value}' is given twice, first in line {lines[key.value]}"
+                        raise ComposerError(None, None, said, key.start_mark)
+                    lines[key.value] = key.start_mark.line + 1
+            return node
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$", re.IGNORECASE), list("tTfF"))
     return yaml.load(text, Loader)

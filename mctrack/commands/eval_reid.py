@@ -71,6 +71,7 @@ def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
     import yaml
 
     from mctrack.errors import ConfigError
+    from mctrack.strict_yaml import load_yaml
 
     options = {}
     for text in texts:
@@ -78,7 +79,7 @@ def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
         if not equals:
             raise ConfigError(f"--set {text}: expected KEY=VALUE")
         try:
-            options[key] = yaml.safe_load(value)
+            options[key] = load_yaml(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: not a value") from error
     return options

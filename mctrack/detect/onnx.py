@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mctrack.config import DetectConfig
+from mctrack.config_checks import check_number
 from mctrack.detect.classes import class_names, find_person, literal
 from mctrack.detect.decode import FAMILIES, SUPPORTED, Layout, guess_family, looks_decoded
 from mctrack.detect.engines import ENGINES, open_engine
@@ -95,6 +96,8 @@ class OnnxDetector:
             if wanted is not None and (width, height) != (wanted, wanted):
                 raise ConfigError(f"detect.input_size is {wanted}, but {self._path.name} is fixed to {width}×{height}")
             return width, height
+        if wanted is not None:
+            check_number("detect.input_size", wanted)
         check_input_size(wanted, self._stride)
         said = literal(self._engine.header.metadata.get("imgsz"))
         said = max(said) if isinstance(said, list | tuple) and said else said
@@ -103,10 +106,10 @@ class OnnxDetector:
 
     def _probe(self, family: str, decoded: bool | None, person_class: int | str | None) -> tuple[int, Layout]:
         """Run the network once on grey and read off which output counts and how it is laid out."""
-        grey = np.full((self._batch or 1, 3, self._size[1], self._size[0]), PAD, np.float32)
         try:
+            grey = np.full((self._batch or 1, 3, self._size[1], self._size[0]), PAD, np.float32)
             outputs = self._engine.run(grey)
-        except Exception as error:  # the engines' exceptions share no base but Exception
+        except Exception as error:  # the engines' exceptions share no base but Exception; or no memory for such a size
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise WeightsError(f"{self._path}: does not run at {self._size[0]}×{self._size[1]}: {reason}") from error
         guesses = [guess_family(o.shape, self._size) for o in outputs]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from mctrack.errors import ConfigError, suggest
+from mctrack.strict_yaml import load_yaml
 
 Triple = tuple[float, float, float]
 FURNITURE = ("table", "chair", "sofa", "bench", "counter", "shelf", "pillar", "plant", "box", "sign", "tree", "lamp")
@@ -203,7 +204,7 @@ def load_scene(name_or_file: str) -> SceneConfig:
     if not (path.suffix in (".yaml", ".yml") or path.is_file()):
         path = preset("synth", name_or_file)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise ConfigError(f"scene {path} cannot be read: {reason}") from error

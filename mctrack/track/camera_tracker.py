@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mctrack import boxes
 from mctrack.config import REBIRTH_S, TrackConfig
+from mctrack.config_checks import check_mapping
 from mctrack.errors import ConfigError
 from mctrack.registry import resolve
 from mctrack.track.assign import assign
@@ -65,11 +66,12 @@ class CameraTracker:
         """Probability is the embedder's calibration: cosine distance → probability of the same person.
 
         Raises:
-            ConfigError: options, of which this method has none.
+            ConfigError: options, of which this method has none, or noise that does not exist or cannot be meant.
         """
         self.config = config or TrackConfig()
         if self.config.options:
             raise ConfigError(f"track.options: '{next(iter(self.config.options))}' is for other methods than 'fused'")
+        check_mapping("track.noise", self.config.noise)
         noise = MotionNoise(**self.config.noise)
         self.motion: MotionModel = resolve("motion model", self.config.motion, MOTION_MODELS)(noise)
         self.rebirth = Rebirth(self.config, probability or generic_probability)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mctrack import boxes
 from mctrack.config import TrackConfig
+from mctrack.config_checks import SHARE, Range, check_mapping, check_number
 from mctrack.errors import ConfigError, suggest
 from mctrack.registry import resolve
 from mctrack.track.assign import assign
@@ -63,6 +64,13 @@ class MotdtOptions:
     gallery: int = 100
 
 
+OPTION_RANGES = {
+    "alpha": Range(0, 1e6), "min_hits": Range(0, 1e9, whole=True), "nms_iou": SHARE, "min_score": SHARE,
+    "new_score": SHARE, "appearance": Range(0, 2), "gate": Range(0, 1e9, above=True), "max_iou_distance": SHARE,
+    "max_lost": Range(0, 1e9, whole=True), "gallery": Range(1, 1e6, whole=True),
+}  # fmt: skip
+
+
 def tracklet_confidence(predictions: IntArray, hits: IntArray, alpha: float, min_hits: int) -> Array:
     """(n,) confidence of tracklets: max(0, 1 − log(1 + α·L_trk)) where L_det ≥ ``min_hits``, else 0 (eq. 3).
 
@@ -94,10 +102,11 @@ class MotdtTracker:
         """``config.options`` holds keys of :class:`MotdtOptions`; the embedder's calibration is not used.
 
         Raises:
-            ConfigError: an unknown key.
+            ConfigError: an unknown key, or a number that cannot be meant.
         """
         self.config = config or TrackConfig()
         self.options = _options(self.config.options)
+        check_mapping("track.noise", self.config.noise)
         noise = MotionNoise(**self.config.noise)
         self.motion: MotionModel = resolve("motion model", self.config.motion, MOTION_MODELS)(noise)
         self.active = TrackTable.empty(*self.motion.empty())
@@ -269,10 +278,11 @@ class MotdtTracker:
 
 def _options(given: dict[str, float]) -> MotdtOptions:
     defaults = MotdtOptions()
-    for key in given:
-        if not hasattr(defaults, key):
-            known = list(defaults.__dataclass_fields__)
-            raise ConfigError(f"track.options: unknown key '{key}'{suggest(key, known)}; known: {', '.join(known)}")
+    for key, value in given.items():
+        if key not in OPTION_RANGES:
+            raise ConfigError(f"track.options: unknown key '{key}'{suggest(key, OPTION_RANGES)}; "
+                              f"known: {', '.join(OPTION_RANGES)}")
+        check_number(f"track.options.{key}", value, OPTION_RANGES[key])
     return MotdtOptions(**{k: type(getattr(defaults, k))(v) for k, v in given.items()})
 
 

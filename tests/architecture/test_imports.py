@@ -25,7 +25,7 @@ except ModuleNotFoundError:  # Python 3.10
 PACKAGES = Path(mctrack.__file__).resolve().parents[1]
 ROOT = Path(__file__).resolve().parents[2]
 
-GROUND = {"errors", "types", "boxes", "config", "registry", "resources"}
+GROUND = {"errors", "types", "boxes", "config", "config_checks", "registry", "resources", "strict_yaml"}
 ROOMS = {"video", "track", "geometry", "associate", "evaluation", "sinks", "synth"}
 PLUGGED = {"detect", "embed"}
 LOOP = {"pipeline"}

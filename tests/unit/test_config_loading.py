@@ -98,6 +98,14 @@ def test_text_is_taken_as_it_is(text: str) -> None:
     ("cams={a: b}", "cams"),
     ("cams=[a", "not valid YAML"),
     ("cams=['???']", "cams"),
+    ("cams={door: a.mp4}", "'cams': a camera's name is written before its source, name=source: [door=a.mp4]"),
+    ("cams=[x.mp4, {door: a.mp4}]", "name=source: [door=a.mp4]"),
+    ("cams=[[a.mp4]]", "found a list in it"),
+    ("video.offset_s={cam1:1.3}", "'video.offset_s': write a blank after the colon: {cam1: 1.3}"),
+    ("video.offset_s=cam1:1.3", "write a blank after the colon: {cam1: 1.3}"),
+    ("track.noise={measure:1}", "'track.noise': write a blank after the colon: {measure: 1}"),
+    ("track.options={gate:1}", "'track.options': write a blank after the colon: {gate: 1}"),
+    ("detect.options={hold_s:3}", "'detect.options': write a blank after the colon: {hold_s: 3}"),
 ])  # fmt: skip
 def test_mistakes_name_the_key(assignment: str, said: str) -> None:
     message = refusal(assignment)
@@ -142,6 +150,13 @@ def test_yaml_holds_no_passwords() -> None:
     assert "s3cr3t" not in text
     assert "rtsp://***@host/a" in text
     assert "channel=2" in text
+
+
+def test_the_representation_holds_no_passwords() -> None:
+    config = load_config(RunConfig, overrides={"cams": ["rtsp://user:s3cr3t@host/a"],
+                                               "detect.options": {"url": "http://a:s3cr3t@b/c"}})
+    assert "s3cr3t" not in repr(config) + str(config)
+    assert repr(config).startswith("RunConfig(cams=['rtsp://***@host/a'], ")
 
 
 def test_messages_hold_no_passwords(tmp_path: Path) -> None:

@@ -193,8 +193,13 @@ def test_free_input_size(tmp_path: Path) -> None:
     np.testing.assert_allclose(found[0].xyxy, [[8, 8, 24, 48]], atol=1e-3)
     np.testing.assert_allclose(found[1].xyxy, [[4, 8, 12, 28]], atol=1e-3)
     np.testing.assert_allclose(found[0].score, [0.8], atol=1e-5)
-    with pytest.raises(ConfigError, match="multiple of 32"):
-        OnnxDetector(DetectConfig(weights=weights, input_size=100), [], "cpu")
+    for size, said in ((100, "multiple of 32"), (100_000, "a whole number from 16 to 4096")):
+        with pytest.raises(ConfigError, match=said):
+            OnnxDetector(DetectConfig(weights=weights, input_size=size), [], "cpu")
+    helper.set_model_props(model, {"imgsz": "[32000000, 32000000]"})
+    onnx.save(model, weights)
+    with pytest.raises(WeightsError, match="does not run at 32000000×32000000"):
+        build(weights)
 
 
 def test_half_precision(tmp_path: Path) -> None:
