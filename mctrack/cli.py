@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from mctrack import __version__
-from mctrack.errors import MctrackError, redact
+from mctrack.errors import MctrackError, fall_silent, redact
 
 COMMANDS = {
     "run": "mctrack.commands.run:run_command",
@@ -112,9 +112,11 @@ def _run(argv: list[str] | None) -> int:
         sys.stderr.close()
         os._exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            return _failed(f"{error.filename or 'output'} cannot be written: {error.strerror}")
+        if error.filename is None:
             return _bug()
-        return _failed(f"{error.filename or 'output'} cannot be written: {error.strerror}")
+        return _failed(f"{error.filename} cannot be used: {error.strerror}; check the path and its permissions")
     except Exception:
         return _bug()
     return 0
@@ -123,11 +125,18 @@ def _run(argv: list[str] | None) -> int:
 def _bug() -> int:
     import traceback
 
-    click.echo(redact(traceback.format_exc()), err=True)
-    click.echo("This is a bug in mctrack, please report it with the lines above.", err=True)
+    _tell(redact(traceback.format_exc()) + "\nThis is a bug in mctrack, please report it with the lines above.")
     return 1
 
 
 def _failed(message: str) -> int:
-    click.echo(f"error: {redact(message)}", err=True)
+    _tell(f"error: {redact(message)}")
     return 2
+
+
+def _tell(line: str) -> None:
+    """A line on stderr; the exit code tells as much where nobody reads it any more."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        fall_silent(sys.stderr)

@@ -10,7 +10,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mctrack.errors import ConfigError, OutputError, SourceError
-from mctrack.folder import STORE_FILE
+from mctrack.folder import STORE_FILE, check_folder, keep_inputs, recordings, video_files
 from mctrack.types import FloatArray, Instant, InstantResult, Tracks, TrackState
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def redraw(
         The files.
 
     Raises:
-        OutputError: there is no such run, its table is damaged, or the videos cannot be written.
+        OutputError: there is no such run, its table is damaged, the videos cannot be written, or they would take the
+            place of its recordings.
         SourceError: none of its recordings can be read any more.
     """
     from mctrack.sinks.progress import ProgressSink
@@ -60,6 +61,8 @@ def redraw(
     config, cameras, ended = _run_of(folder)
     table = read_table(folder / TABLE, [c.name for c in cameras])
     target = out or folder / "video"
+    check_folder(target)
+    keep_inputs(video_files(target, [c.name for c in cameras]), recordings(_recorded(config)))
     with _aside(target) as fresh, ExitStack() as stack:
         sources = _open(config, cameras, stack, say)
         names = {s.spec.name for s in sources}
@@ -95,6 +98,10 @@ def _aside(target: Path) -> Iterator[Path]:
         raise OutputError(f"{target} cannot be made: {error.strerror}") from error
     try:
         yield fresh
+    except OutputError as error:
+        # The writer speaks of its own file, and of what a run can do without.
+        said = str(error).replace(str(fresh), str(target)).removesuffix(" or use --no-video")
+        raise OutputError(said.removesuffix(",")) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -169,6 +176,15 @@ def _run_of(folder: Path) -> tuple[RunConfig, list[CameraInfo], dict[str, int]]:
         cameras = store.cameras()
         ended = {c.name: int(store.frame_times(c.name)[0].max(initial=-1)) for c in cameras}
     return config, cameras, ended
+
+
+def _recorded(config: RunConfig) -> Iterator[CameraSpec]:
+    """The run's cameras whose recordings are still there."""
+    from mctrack.video.cameras import parse_cameras
+
+    for text in config.cams:
+        with suppress(SourceError):
+            yield from parse_cameras([text])
 
 
 def _open(config: RunConfig, cameras: list[CameraInfo], stack: ExitStack, say: Callable[[str], None]

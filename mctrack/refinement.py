@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mctrack.errors import OutputError
-from mctrack.folder import STORE_FILE
+from mctrack.folder import STORE_FILE, check_folder
 
 if TYPE_CHECKING:
     from mctrack.associate.calibration import SceneCalibration
@@ -42,6 +42,7 @@ class Sampled:
     quality: FloatArray
 
 
+CHANGES_FILE = "changes.json"
 SIGHT_GAP_S = 2.0
 """A tracklet that was not seen for longer than this has two sights, that may be of two people."""
 ALONE_S = 5.0
@@ -75,7 +76,7 @@ def refine_run(
         reid: embedder, where not that of the run.
 
     Raises:
-        OutputError: there is no finished run.
+        OutputError: there is no finished run, or ``out`` holds one, or other tables, or is no folder.
         MctrackError: its videos or its embedder cannot be used any more.
     """
     from mctrack.associate.refine import refine
@@ -88,6 +89,8 @@ def refine_run(
     store = StoreReader(run / STORE_FILE)
     if store.meta.get("status") not in ("complete", "interrupted"):
         raise OutputError(f"{run} is not finished: end it with 'mctrack run --resume --out {run}' first")
+    folder = out or run / "refined"
+    _check_out(folder)
     config = _config(store, run)
     embedder = _embedder(config, reid, device)
     tracklets = _sample(store, config, embedder, samples, say)
@@ -111,15 +114,15 @@ def refine_run(
         pieces, paths, names = decide()
     stretches = _stretches(pieces, names, cameras)
     changes = _changes(pieces, names, cameras, scene)
-    folder = out or run / "refined"
     folder.mkdir(parents=True, exist_ok=True)
+    # First of all: by this file a folder is known as ours.
+    _write_changes(folder / CHANGES_FILE, changes)
     refined = RefinedReader(run / STORE_FILE, stretches, bridge_s)
     fill = config.output.fill_gap_s
     for written in (write_mot(refined, folder / "tracks", fill), write_csv(refined, folder / "tracks.csv", fill),
                     write_identities(refined, folder / "identities.json")):  # fmt: skip
         for line in written.warnings:
             say(f"warning: {line}")
-    _write_changes(folder / "changes.json", changes)
     before, after = len(set(pieces.name[pieces.name >= 0].tolist())), len(set(names.tolist()))
     refined.close()
     store.close()
@@ -127,6 +130,17 @@ def refine_run(
 
 
 # ---------------------------------------------------------------------------------------- reading the run again
+
+
+def _check_out(folder: Path) -> None:
+    """Refuse a folder where something else would be lost."""
+    if (folder / STORE_FILE).exists():
+        raise OutputError(f"{folder} holds a run, and a run stays as it is: give another --out")
+    check_folder(folder)
+    lost = next((p for p in map(folder.joinpath, ("identities.json", "tracks.csv", "tracks")) if p.exists()), None)
+    if lost is not None and not (folder / CHANGES_FILE).exists():
+        raise OutputError(f"{lost} is there already, and no earlier refine wrote it: it would be lost; give another "
+                          "--out")
 
 
 def _config(store: StoreReader, run: Path) -> RunConfig:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mctrack.config import RunConfig, to_yaml, tracker_config
+from mctrack.config_checks import check_numbers
 from mctrack.errors import ConfigError, MctrackError, SourceError, redact
 from mctrack.folder import CONFIG_FILE, RUN_FILE, STORE_FILE, begun, choose_folder
 from mctrack.meter import Meter, MeteredSource, overhead
@@ -106,7 +107,7 @@ class _Run:
         self.specs = parse_cameras(self.config.cams)
         self._take_from_site()
         check_offsets(self.config.video, self.specs)
-        self.out = choose_folder(self.config, self.resume)
+        self.out = choose_folder(self.config, self.resume, self.specs)
         with ExitStack() as stack:
             if self.resume:
                 store = self._reopen(stack)
@@ -477,17 +478,7 @@ def _check(config: RunConfig) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
     if not config.cams:
         raise ConfigError("no cameras: give --cams, e.g. mctrack run --cams videos/cam*.mp4")
-    o = config.output
-    rules = (
-        (0 < o.commit_s < 1e6, "commit_s", o.commit_s, "seconds above 0"),
-        (0 <= o.checkpoint_s < 1e9, "checkpoint_s", o.checkpoint_s, "seconds, 0 or more"),
-        (0 <= o.fill_gap_s < 1e6, "fill_gap_s", o.fill_gap_s, "seconds, 0 or more"),
-        (o.video_height_px is None or 16 <= o.video_height_px <= 4320, "video_height_px", o.video_height_px,
-         "16 to 4320 pixels"),
-    )
-    for fine, key, value, expected in rules:
-        if not fine:
-            raise ConfigError(f"output.{key} is {value}; expected {expected}")
+    check_numbers(config)
 
 
 def _close_sources(sources: Sequence[MeteredSource]) -> None:

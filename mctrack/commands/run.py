@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -66,13 +66,13 @@ class CamerasCommand(click.Command):
 @click.option("--resume", is_flag=True, help="Go on with the interrupted run in --out.")
 @click.option("--quiet", is_flag=True, default=None, help="Print nothing but errors.")
 def run_command(configs: tuple[str, ...], assignments: tuple[str, ...], resume: bool, **options: Any) -> None:
-    r"""Track people in recordings or live cameras and give each one ID across all of them.
+    """Track people in recordings or live cameras and give each one ID across all of them.
 
     \b
     mctrack run --cams videos/cam*.mp4
     mctrack run --cams door=rtsp://user:password@10.0.0.7/main yard=rtsp://10.0.0.8/main
     mctrack run --cams clip.mp4 --detector onnx --weights yolox_nano.onnx --reid none
-    """
+    """  # noqa: D301
     overrides = {KEYS[name]: list(value) or None if name == "cams" else value for name, value in options.items()}
     config = _configuration(configs, overrides, assignments, resume)
     from mctrack.run import run
@@ -109,7 +109,13 @@ def _configuration(
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    """A line on stderr; a run goes on where nobody reads it any more."""
+    from mctrack.errors import fall_silent, redact
+
+    try:
+        click.echo(redact(line), err=True)
+    except OSError:
+        fall_silent(sys.stderr)
 
 
 class _Stopped(BaseException):
@@ -145,7 +151,8 @@ def _signals(quiet: bool) -> Iterator[_Signals]:
         if not signals.running.is_set():
             raise _Stopped(number)
         if not quiet:
-            os.write(2, b"\nstopping: writing the results; once more ends at once\n")
+            with suppress(OSError):
+                os.write(2, b"\nstopping: writing the results; once more ends at once\n")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     # A closed terminal; not where nohup told us to live on.
@@ -161,8 +168,13 @@ def _signals(quiet: bool) -> Iterator[_Signals]:
 
 def _tell(summary: RunSummary, quiet: bool) -> None:
     """Say where the results are and how to look at them, and what is missing."""
+    from mctrack.errors import fall_silent
+
     if not quiet:
-        _tell_results(summary)
+        try:
+            _tell_results(summary)
+        except BrokenPipeError:
+            fall_silent(sys.stdout)
     for camera in summary.failed:
         _say(f"error: camera '{camera}' could not be read and is missing in the results"
              + (f": {summary.failed[camera]}" if quiet else ""))

@@ -6,8 +6,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from mctrack.errors import fall_silent
 from mctrack.sinks.census import Census
 from mctrack.types import InstantResult
 
@@ -24,6 +26,7 @@ class ProgressSink:
     """A line per camera with frames, frames per second and time left, and the identities so far.
 
     On a terminal the lines are renewed four times a second at most; elsewhere a plain line goes out every few seconds.
+    Where nobody reads them any more the run goes on without.
 
     Args:
         expected: camera → number of frames that will come, None where nobody knows (live cameras).
@@ -42,7 +45,10 @@ class ProgressSink:
         self._live: Live | None = None
         self._closed = False
         if not quiet and self._stream.isatty():
-            self._live = self._start()
+            try:
+                self._live = self._start()
+            except OSError:
+                self._hush()
 
     def write(self, result: InstantResult) -> None:
         """Count one instant; shows it only now and then."""
@@ -63,8 +69,11 @@ class ProgressSink:
         # over the whole run: the last seconds' speed says little once it is over
         self._history = deque([(self._begin, dict.fromkeys(self._done, 0))])
         self._show(time.monotonic())
-        if self._live is not None:
-            self._live.stop()
+        try:
+            if self._live is not None:
+                self._live.stop()
+        except OSError:
+            self._hush()
 
     def lines(self) -> list[tuple[str, str, str, str]]:
         """(camera, frames, frames per second, time left) of each camera, as shown."""
@@ -86,15 +95,26 @@ class ProgressSink:
         return len(self._census)
 
     def _show(self, now: float) -> None:
-        if self._live is not None:
-            self._live.update(self._table(), refresh=True)
-        else:
-            parts = [" ".join(filter(None, row)) for row in self.lines()]
-            print(" | ".join([*parts, f"identities {self.identities}"]), file=self._stream, flush=True)
+        try:
+            if self._live is not None:
+                self._live.update(self._table(), refresh=True)
+            else:
+                parts = [" ".join(filter(None, row)) for row in self.lines()]
+                print(" | ".join([*parts, f"identities {self.identities}"]), file=self._stream, flush=True)
+        except OSError:
+            self._hush()
         self._shown = now
         self._history.append((now, dict(self._done)))
         while len(self._history) > 1 and now - self._history[0][0] > _SPEED_S:
             self._history.popleft()
+
+    def _hush(self) -> None:
+        """Show nothing more: the terminal or the reader of the lines has gone."""
+        self._quiet = True
+        fall_silent(self._stream)
+        if self._live is not None:
+            with suppress(OSError):
+                self._live.stop()
 
     def _start(self) -> Live:
         from rich.console import Console

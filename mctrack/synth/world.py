@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,15 +143,45 @@ def write_truth(world: World, truths: list[CameraTruth], out: Path, command: str
 def generate(
     world: World, out: Path, command: str = "", crf: int = 23, progress: Progress | None = None
 ) -> list[CameraTruth]:
-    """Film a world and write its truth into the folder ``out``.
+    """Film a world and write its truth into the folder ``out``, or once more over what the same command made there.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds other files of these names.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        note = _claim(world, out, command)
         truths = film(world, out, crf, progress=progress)
         write_truth(world, truths, out, command)
+        note.unlink()
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}") from error
     return truths
+
+
+def _claim(world: World, out: Path, command: str) -> Path:
+    """Make the folder, with a note of who fills it that goes when it is complete; refuse one of somebody else."""
+    note, whole = out / "scene.part", out / "README.md"
+    cameras = [c.name for c in world.scene.cameras]
+    names = [
+        "README.md", "calibration.json", "topology.json", "identities.json", "ground_truth_ground.csv",
+        *(f"{c}.mp4" for c in cameras), *(f"gt/{c}{end}" for c in cameras for end in (".txt", ".ini", "_times.csv")),
+    ]  # fmt: skip
+    taken = next((out / name for name in names if (out / name).exists()), None)
+    if taken is not None and command not in (_text(note), _maker(_text(whole))):
+        raise OutputError(f"{taken} is there already, and not of this very command: it would be lost; "
+                          "choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(command, encoding="utf-8")
+    return note
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _maker(text: str | None) -> str | None:
+    """The command that a scene's README names, empty where it names none; None for any other text."""
+    if text is None or not text.startswith("# Generated clips with exact ground truth\n"):
+        return None
+    found = re.search(r"^Made by\n\n    (.*)$", text, re.MULTILINE)
+    return found[1] if found else ""

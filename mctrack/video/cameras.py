@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from mctrack.errors import SourceError, redact, suggest
+from mctrack.errors import URL_SCHEMES, SourceError, redact, suggest
 from mctrack.video.spec import CameraSpec
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-_URL_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "srt", "rtp", "mms", "mmsh", "tls")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
+# What was meant as one: rtsp:/… rtsp:\\… rtsp//… rtsp ://… wherever it stands in a text
+_MEANT_AS_URL = re.compile(rf"(?<![\w.\-/\\])({'|'.join(URL_SCHEMES)})\s*(:\s*[/\\]|//)", re.IGNORECASE)
 _NAME = re.compile(r"[\w.\-]+")
 # Query values that tell cameras apart and are never secret; every other value stays hidden.
 _PUBLIC_QUERY = frozenset({"channel", "ch", "chn", "subtype", "stream", "profile", "camera", "cam", "resolution"})
@@ -96,6 +97,10 @@ def _parse(text: str) -> list[_Source]:
         return [_Source(target, "webcam", name, (f"webcam{int(target)}",))]
     if _URL.match(target):
         return [_parse_url(target, name)]
+    if (_MEANT_AS_URL.search(target) or redact(target) != target) and not (os.path.lexists(target) or _matches(target)):
+        # Only what cannot be secret is shown: a password with a blank could not be recognised inside longer messages.
+        shown = re.sub(".*@", "***@", target, flags=re.DOTALL).partition("?")[0]
+        raise SourceError(f"'{shown}' is no URL of a camera: write NAME=rtsp://host/path, without blanks")
     paths = _expand(target)
     if name and len(paths) > 1:
         raise SourceError(f"'{text}' names {len(paths)} videos with one name: leave the name out, or name each of them")
@@ -106,9 +111,9 @@ def _parse_url(url: str, name: str | None) -> _Source:
     scheme = _URL.match(url).group(1).lower()  # type: ignore[union-attr]
     if scheme == "file":
         return _inspect(url[len("file://"):], name)
-    if scheme not in _URL_SCHEMES:
-        raise SourceError(f"{shown_uri(url)}: unknown kind of URL '{scheme}'{suggest(scheme, _URL_SCHEMES)}; "
-                          f"known: {', '.join(_URL_SCHEMES)}")
+    if scheme not in URL_SCHEMES:
+        raise SourceError(f"{shown_uri(url)}: unknown kind of URL '{scheme}'{suggest(scheme, URL_SCHEMES)}; "
+                          f"known: {', '.join(URL_SCHEMES)}")
     if re.search(r"[\s'\"]", url):
         # Such a URL could not be recognised, and so not be hidden, inside longer messages.
         raise SourceError(f"a {scheme}:// camera URL holds a blank or a quote: write it percent-encoded (blank: %20)")

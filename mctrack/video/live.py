@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from mctrack.config import VideoConfig
-from mctrack.errors import MctrackError, SourceError
+from mctrack.errors import MctrackError, SourceError, redact
 from mctrack.types import Frame
 from mctrack.video.clock import LiveClock
 from mctrack.video.decode import Decoder, StalledError, Stamps, open_container, video_stream
@@ -163,7 +163,7 @@ class LiveSource(BaseSource):
                 return None
             why = failure or "the camera ended the stream"
         except MctrackError as refused:
-            why = str(refused).removeprefix(f"{self._label}: ")
+            why = str(refused).removeprefix(redact(f"{self._label}: "))
         except Exception as unexpected:  # whatever libav does: a camera that fails must not end the others
             why = f"{type(unexpected).__name__} while reading"
         finally:

@@ -173,3 +173,58 @@ def test_no_run_at_all(tmp_path: Path) -> None:
     done = redraw(tmp_path)
     assert done.returncode == 2
     assert f"no run database at {tmp_path}" in one_line(done.stderr)
+
+
+def test_recordings_are_never_drawn_over(made: Path, tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    shutil.copy(made / "a.mp4", films / "mosaic.mp4")
+    shutil.copy(made / "b.mp4", films / "b.mp4")
+    config = RunConfig(cams=[f"a={films / 'mosaic.mp4'}", str(films / "b.mp4")], quiet=True, **PLAIN)
+    config.output.dir, config.output.video = str(tmp_path / "run"), False
+    run(config)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "b.mp4").hardlink_to(films / "b.mp4")
+    (tmp_path / "link").symlink_to(films)
+    before = {p: p.read_bytes() for p in films.iterdir()}
+    for out, said in ((films, "films/mosaic.mp4 is the recording of camera 'a': give another --out"),
+                      (tmp_path / "link", "link/mosaic.mp4 is the recording of camera 'a'"),
+                      (tmp_path / "linked", "linked/b.mp4 is the recording")):
+        done = redraw(tmp_path / "run", "--out", out)
+        assert done.returncode == 2
+        assert said in one_line(done.stderr)
+    assert {p: p.read_bytes() for p in films.iterdir()} == before
+    (films / "mosaic.mp4").unlink()  # one that has gone does not keep the other from being seen
+    done = redraw(tmp_path / "run", "--out", films)
+    assert "films/b.mp4 is the recording of camera 'b'" in one_line(done.stderr)
+    assert {p.name: p.read_bytes() for p in films.iterdir()} == {"b.mp4": before[films / "b.mp4"]}
+
+
+def test_a_folder_that_cannot_be_is_told_first(scene: Path) -> None:
+    (scene / "file").write_text("x")
+    for place in (scene / "file", scene / "file" / "below"):
+        done = redraw(scene / "run", "--out", place)
+        assert done.returncode == 2
+        assert f"{place} cannot be made: {scene / 'file'} is not a folder" in one_line(done.stderr)
+
+
+def test_a_full_disk_is_told_in_words_of_this_command(scene: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mctrack.video.boxfile import BoxFile
+
+    store, calls = BoxFile.store, [0]
+
+    def full(self: BoxFile) -> None:
+        calls[0] += 1
+        if calls[0] > 8:
+            raise OSError(28, "No space left on device")
+        store(self)
+
+    monkeypatch.setattr(BoxFile, "store", full)
+    before = (scene / "run" / "video" / "a.mp4").read_bytes()
+    done = redraw(scene / "run", "--quiet")
+    assert done.returncode == 2
+    line = one_line(done.stderr)
+    assert line.startswith(f"error: {scene / 'run' / 'video'}/")
+    assert line.endswith(".mp4 cannot be written: No space left on device; free some space")
+    assert (scene / "run" / "video" / "a.mp4").read_bytes() == before
+    assert not list((scene / "run").glob(".video*"))

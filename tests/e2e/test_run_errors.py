@@ -13,7 +13,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from run_scene import PLAIN, command, environment, mctrack_run, one_line, results, typed, video_times, walk_past
+from run_scene import (
+    PLAIN,
+    called,
+    command,
+    environment,
+    mctrack_run,
+    one_line,
+    results,
+    typed,
+    video_times,
+    walk_past,
+)
 
 from mctrack.config import OutputConfig, RunConfig
 from mctrack.errors import MctrackError
@@ -244,6 +255,109 @@ def test_a_folder_that_holds_a_run_is_kept(clip: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "already holds a run" in one_line(done.stderr)
     assert results(tmp_path / "out") == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_inputs_are_never_written_over(clip: Path, tmp_path: Path) -> None:
+    """Whatever a run reads: recordings, also by other names and links, weights and calibration."""
+    site = tmp_path / "site"
+    (site / "video").mkdir(parents=True)
+    film = shutil.copy(clip, site / "video" / "cam1.mp4")
+    (tmp_path / "there.mp4").symlink_to(film)
+    (tmp_path / "same.mp4").hardlink_to(film)
+    (tmp_path / "way").symlink_to(site)
+    shutil.copy(clip, tmp_path / "yard.mp4")
+    (site / "tracks").mkdir()
+    (site / "tracks" / "yard.txt").write_text("1,-1,10,10,20,40,0.9,-1,-1,-1\n")
+    shutil.copy(Path(__file__).parents[2] / "videos" / "calibration.json", site / "config.yaml")
+    before, yard = contents(tmp_path), tmp_path / "yard.mp4"
+    for words, said in (
+        ([film, "--out", site], "site/video/cam1.mp4 is the recording of camera 'cam1': give another --out"),
+        ([f"cam1={tmp_path / 'there.mp4'}", "--out", site], "video/cam1.mp4 is the recording"),
+        ([f"cam1={tmp_path / 'same.mp4'}", "--out", site], "video/cam1.mp4 is the recording"),
+        ([yard, f"cam1={film}", "--out", tmp_path / "way"], "video/cam1.mp4 is the recording of camera 'cam1'"),
+        ([yard, "--detector", "file", "--weights", site / "tracks", "--out", site],
+         "site/tracks/yard.txt is read by this run (--weights "),
+    ):
+        done = typed("--cams", *words)
+        assert done.returncode == 2
+        assert said in one_line(done.stderr)
+    assert contents(tmp_path) == before
+
+
+def test_pictures_of_a_camera_are_never_written_over(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    pictures = tmp_path / "out" / "video"
+    pictures.mkdir(parents=True)
+    cv2.imwrite(str(pictures / "birdseye.png"), np.zeros((48, 64, 3), np.uint8))
+    done = typed("--cams", pictures, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "video/birdseye.png is a picture of camera 'video'" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize("name", ["identities.json", "tracks.csv", "tracks/x.txt", "run.json", "config.yaml",
+                                  "video/good.mp4", "video/mosaic.mp4"])
+def test_files_of_others_are_never_written_over(clip: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("the truth")
+    done = typed("--cams", clip, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "is there already" in one_line(done.stderr)
+    assert "give another --out" in done.stderr
+    assert contents(tmp_path) == {path: b"the truth"}
+
+
+def test_what_a_run_does_not_write_may_be_there(clip: Path, tmp_path: Path) -> None:
+    for name in ("video/good.mp4", "notes.txt", "gt/good.txt"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("the truth")
+    done = typed("--cams", clip, "--out", tmp_path / "out", "--no-video", "--max-frames", "3")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "video" / "good.mp4").read_text() == "the truth"
+
+
+def test_an_evaluation_does_not_run_into_its_own_data(clip: Path, tmp_path: Path) -> None:
+    scene = tmp_path / "scene"
+    (scene / "gt").mkdir(parents=True)
+    shutil.copy(clip, scene / "good.mp4")
+    (scene / "gt" / "good.txt").write_text("1,1,10,10,20,40,1,1,1\n")
+    (scene / "gt" / "good.ini").write_text(
+        "[Sequence]\nname=good\nframeRate=10\nseqLength=30\nimWidth=192\nimHeight=144\n")
+    (scene / "identities.json").write_text("the truth")
+    before = contents(scene)
+    done = called("eval", "--benchmark", "folder", "--root", scene, "--out", scene)
+    assert done.returncode == 2
+    assert "identities.json is there already" in one_line(done.stderr)
+    assert contents(scene) == before
+
+
+def test_a_name_that_is_too_long(clip: Path, tmp_path: Path) -> None:
+    done = typed("--cams", clip, "--out", tmp_path / ("a" * 300))
+    assert done.returncode == 2
+    assert "File name too long" in one_line(done.stderr)
+
+
+def test_whoever_read_the_progress_has_gone(clip: Path, tmp_path: Path) -> None:
+    """`mctrack run … 2>&1 | head -n 1`: the run goes on to its end, and its exit code is its own."""
+    for name, last in (("one", "head -n 1"), ("none", "true")):
+        out = tmp_path / name
+        words = command("run", "--cams", clip, "--out", out)
+        script = f'( "$@" 2>&1; echo $? >{tmp_path}/code ) | {last}'
+        done = subprocess.run(["sh", "-c", script, "sh", *words], env=environment(), capture_output=True, text=True,
+                              check=False, timeout=60)
+        assert (tmp_path / "code").read_text().split() == ["0"]
+        assert "Traceback" not in done.stdout + done.stderr
+        assert json.loads((out / "run.json").read_text())["status"] == "complete"
+        assert len(video_times(out / "video" / "good.mp4")) == 30
+    assert subprocess.run(["sh", "-c", f'( "$@" 2>&1; echo $? >{tmp_path}/code ) | true', "sh", *words],
+                          env=environment(), check=False, timeout=60).returncode == 0
+    assert (tmp_path / "code").read_text().split() == ["2"]  # it holds a run already
 
 
 def test_an_error_on_the_way_leaves_what_is_done(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,13 @@ def test_an_unreachable_camera_keeps_its_password_secret(url: str, tmp_path: Pat
     one_line(done.stderr)
 
 
+def test_a_password_in_the_query_leaves_the_message_whole(tmp_path: Path) -> None:
+    place = f"127.0.0.1:{unreachable()}"
+    done = typed("--cams", f"x=http://{place}/x?user=a&password={SECRET}", "--out", tmp_path / "out", "--quiet", *ONCE)
+    assert one_line(done.stderr) == (
+        f"error: camera 'x' (http://{place}/x?user=***&password=***): cannot be opened: connection refused")
+
+
 def test_passwords_are_in_no_file_of_a_run(recording: Path, tmp_path: Path) -> None:
     """One camera answers, one does not; the process, its database and all exports are searched."""
     out = tmp_path / "out"

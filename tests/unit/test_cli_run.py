@@ -244,6 +244,51 @@ def test_a_bug_is_told_as_one_without_passwords(typed: Typed) -> None:
     assert "This is a bug in mctrack" in call.err
 
 
+def test_a_path_that_the_system_refuses_is_one_line(typed: Typed) -> None:
+    def act(options: dict[str, Any]) -> RunSummary:
+        (Path("out") / ("a" * 300)).mkdir(parents=True)
+        raise AssertionError("still here")
+
+    call = typed("--cams", "a.mp4", act=act)
+    assert call.code == 2
+    said = "cannot be used: File name too long; check the path and its permissions"
+    assert call.err == f"error: out/{'a' * 300} {said}\n"
+
+
+def test_an_error_of_the_system_without_a_file_is_a_bug(typed: Typed) -> None:
+    def act(options: dict[str, Any]) -> RunSummary:
+        raise OSError(9, "Bad file descriptor")
+
+    call = typed("--cams", "a.mp4", act=act)
+    assert call.code == 1
+    assert "This is a bug in mctrack" in call.err
+
+
+def test_a_reader_that_has_gone_changes_nothing(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(options: dict[str, Any]) -> RunSummary:
+        monkeypatch.setattr(click, "echo", gone)
+        options["say"]("detector: x")
+        return RunSummary(Path("out"), "complete", COUNTS, 1.0, incomplete=["b"])
+
+    def gone(*words: object, **options: object) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    call = typed("--cams", "a.mp4", act=act)
+    assert (call.code, call.out, call.err) == (2, "", "")  # two: a camera was not read to its end
+
+
+@pytest.mark.parametrize("option", ["--config", "--calib", "--out", "--weights"])
+def test_a_url_in_the_wrong_place_keeps_its_password(option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--cams", "0", "--detector", "background", "--reid", "none", option, "rtsp://user:s3cr3t@h/x"])
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, len(err.splitlines())) == (2, "", 1), err
+    assert "s3cr3t" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_unknown_commands_get_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     for word, said in (("rnu", "did you mean 'run'?"), ("rtsp://u:s3cr3t@h", "No such command 'rtsp://***@h'")):
         with pytest.raises(SystemExit) as ended:

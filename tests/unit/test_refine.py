@@ -249,6 +249,22 @@ def test_a_run_is_refined_beside_itself(tmp_path: Path) -> None:
         e["global_id"] for e in json.loads((done.folder / "identities.json").read_text())["identities"]
     }
     assert any("looking again at" in line for line in said)
+    assert refine_run(out, say=said.append).changes == done.changes  # once more into the same folder
+    said.clear()
+    tables = tmp_path / "scene"
+    tables.mkdir()
+    (tables / "identities.json").write_text("the truth")
+    (tmp_path / "link").symlink_to(out)
+    for place, words in (
+        (out, "holds a run"), (tmp_path / "link", "holds a run"), (out / "tracks.csv", "is not a folder"),
+        (out / "tracks.csv" / "x", "is not a folder"), (tables, r"identities\.json is there already"),
+        (Path("rtsp://user:pw@h/x"), "is a URL"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            refine_run(out, place, say=said.append)
+    assert said == []  # before anything is looked at
+    assert all(path.read_bytes() == text for path, text in before.items())
+    assert (tables / "identities.json").read_text() == "the truth"
     shutil.rmtree(film)
     with pytest.raises(MctrackError, match=r"a\.mp4 does not exist"):
         refine_run(out)

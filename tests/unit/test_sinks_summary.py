@@ -117,6 +117,30 @@ def test_progress_quiet_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stream.getvalue() == ""
 
 
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+@pytest.mark.parametrize("shown", [0, 1, 5])
+def test_progress_goes_on_where_nobody_watches(monkeypatch: pytest.MonkeyPatch, kind: type[io.StringIO],
+                                               shown: int) -> None:  # fmt: skip
+    """The terminal, or whoever read the lines, goes after some of them."""
+    clock, stream, written = Clock(monkeypatch), kind(), [0]
+
+    def write(text: str) -> int:
+        written[0] += 1
+        if written[0] > shown:
+            raise OSError(5, "Input/output error")
+        return len(text)
+
+    monkeypatch.setattr(stream, "write", write)
+    sink = ProgressSink({"a": 100}, stream=stream)
+    for _ in range(10):
+        sink.write(instant("a", [1]))
+        clock.now += 10
+    failed = written[0]
+    sink.close()
+    sink.close()
+    assert failed == written[0] > shown
+
+
 def test_progress_on_a_terminal_is_rare_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, stream = Clock(monkeypatch), Terminal()
     sink = ProgressSink({"[red]hall": 100, "yard": 50}, stream=stream)

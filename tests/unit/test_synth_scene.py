@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mctrack.commands.synth import _people, synth
-from mctrack.errors import ConfigError, SourceError
+from mctrack.errors import ConfigError, OutputError, SourceError
 from mctrack.synth.backdrop import cast
 from mctrack.synth.layout import door_points, solids
 from mctrack.synth.navigation import Grid
@@ -92,6 +92,49 @@ def test_command_writes_everything(tmp_path: Path) -> None:
         "a.mp4", "gt", "calibration.json", "ground_truth_ground.csv", "topology.json", "identities.json", "README.md",
     }  # fmt: skip
     assert "seqLength=2" in (out / "gt" / "a.ini").read_text()
+
+
+def film(tmp_path: Path, *more: str, out: str = "clips") -> BaseException | None:
+    words = ["scene", "--preset", write(tmp_path, TINY), "--quiet", "--out", str(tmp_path / out), *more]
+    return CliRunner().invoke(synth, words).exception
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "README.md", "identities.json", "gt/a.txt", "calibration.json"])
+def test_files_of_somebody_else_stay(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "clips" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    error = film(tmp_path)
+    assert isinstance(error, OutputError)
+    assert str(path) in str(error)
+    assert [p for p in (tmp_path / "clips").rglob("*") if p.is_file()] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_the_same_command_again_and_another_one(tmp_path: Path) -> None:
+    out = tmp_path / "clips"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")  # no file of a scene has that name
+    assert film(tmp_path) is None
+    made = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    (out / "gt" / "a.txt").write_text("")
+    assert film(tmp_path) is None
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == made
+    assert isinstance(film(tmp_path, "--seed", "8"), OutputError)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == made
+
+
+def test_an_interrupted_scene_is_made_again_by_its_own_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mctrack.synth.truth.write_ground", full)
+    assert isinstance(film(tmp_path), OutputError)
+    assert (tmp_path / "clips" / "a.mp4").is_file()
+    monkeypatch.undo()
+    assert isinstance(film(tmp_path, "--seed", "8"), OutputError)
+    assert film(tmp_path) is None
+    assert not (tmp_path / "clips" / "scene.part").exists()
 
 
 def test_command_refuses_nonsense(tmp_path: Path) -> None:

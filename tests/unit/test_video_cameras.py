@@ -137,6 +137,26 @@ def test_passwords_are_in_no_name_and_no_message(url: str) -> None:
     assert error is None or error.__cause__ is None
 
 
+@pytest.mark.parametrize("text", [
+    "door = rtsp://user:s3cr3t@host/x", "door= rtsp://user:s3cr3t@host/x", "door:rtsp://user:s3cr3t@host/x",
+    "rtsp:/user:s3cr3t@host/x", "rtsp//user:s3cr3t@host/x", r"rtsp:\\user:s3cr3t@host/x", "user:s3cr3t@host/x",
+    "door=user:s3cr3t@host/x", "rtsp:user:s3cr3t@host/x", "rtsp ://user:s3cr3t@host/x", "rtsp;//user:s3cr3t@host/x",
+    "door = rtsp://user:my s3cr3t?@host/x", "door = rtsp://user:s3cr3t@host/x?token=my s3cr3t"])
+def test_a_mistyped_url_is_told_as_one_without_its_password(text: str, tmp_path: Path) -> None:
+    message = refusal(text)
+    assert message == "'***@host/x' is no URL of a camera: write NAME=rtsp://host/path, without blanks"
+    assert "is no URL of a camera" in refusal("door:rtsp://host/x")
+
+
+def test_paths_that_hold_such_characters_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    touch(Path("cam:1@gate.mp4"), Path("cam:2@gate.mp4"))
+    assert [c.kind for c in parse_cameras(["cam:1@gate.mp4"])] == ["file"]
+    assert len(parse_cameras(["cam:[12]@*.mp4"])) == 2
+    assert "does not exist" in refusal("clips/12:30@gate.mp4")
+    assert "does not exist" in refusal("clips/rtsp//a.mp4")
+
+
 def test_two_chosen_names_must_differ(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4", tmp_path / "b.mp4")
     assert "named 'hall'" in refusal(f"hall={tmp_path / 'a.mp4'}", f"hall={tmp_path / 'b.mp4'}")
