@@ -26,7 +26,7 @@ def resolve(kind: str, name: str, table: Mapping[str, str]) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         return getattr(import_module(module_name), attribute)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:  # an empty module's name
         raise ConfigError(f"{kind} '{name}' cannot be loaded from {path}: {error}") from error
     except AttributeError as error:
         raise ConfigError(f"{kind} '{name}': {module_name} has no '{attribute}'") from error

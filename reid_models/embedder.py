@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -68,7 +69,7 @@ def load(name_or_path: str | Path, device: str = "auto") -> Embedder:
     target = EMBEDDERS.get(text, text if ":" in text else None)
     if target is None:
         raise ReidError(_unknown(text))
-    return cast(Embedder, _resolve(text, target)(device=device))
+    return _make(text, _resolve(text, target), device)
 
 
 def _resolve(name: str, target: str) -> Any:
@@ -79,6 +80,17 @@ def _resolve(name: str, target: str) -> Any:
         raise ReidError(f"embedder '{name}' cannot be loaded from {target}: {error}") from error
     except AttributeError as error:
         raise ReidError(f"embedder '{name}': {module} has no '{attribute}'") from error
+
+
+def _make(name: str, factory: Any, device: str) -> Embedder:
+    try:
+        signature(factory).bind(device=device)
+    except (TypeError, ValueError) as error:  # nothing to call, or nothing that tells how
+        raise ReidError(f"embedder '{name}' cannot be made from {factory!r}, called with a device: {error}") from error
+    embedder = factory(device=device)
+    if not hasattr(embedder, "embed"):
+        raise ReidError(f"embedder '{name}' makes something that has no 'embed'")
+    return cast(Embedder, embedder)
 
 
 def _unknown(name: str) -> str:

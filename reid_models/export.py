@@ -328,8 +328,9 @@ def _traced(model: nn.Module) -> bytes:
 
 def _compare(model: nn.Module, network: bytes, batches: Sequence[int], folder: Path | None = None) -> float:
     """Largest difference to torch; ``folder``: where weights lie that the network has outside."""
-    import onnxruntime
+    from reid_models.onnx import onnx_runtime
 
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder.resolve()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -172,9 +173,18 @@ class OnnxEmbedder:
         return (card_calibration(self._card, str(self.path)) if self._card else None) or Calibration.shipped("generic")
 
 
-def _session(path: Path, device: str, threads: int, network: bytes | None) -> Any:
+def onnx_runtime() -> Any:
+    """ONNX Runtime; its official builds send events home from their import on, and nothing that we ship may."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # where somebody else imported it before
+    onnxruntime.set_default_logger_severity(3)  # errors
+    return onnxruntime
+
+
+def _session(path: Path, device: str, threads: int, network: bytes | None) -> Any:
+    onnxruntime = onnx_runtime()
     if network is None and not path.is_file():
         raise ReidError(f"{path}: no such file")
     available = onnxruntime.get_available_providers()

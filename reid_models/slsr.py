@@ -209,7 +209,10 @@ def _plan(folder: Path, settings: dict[str, Any], features: NDArray[Any], pid: N
             return plan, np.load(folder / CLUSTERS, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ReidError(f"{folder / CLUSTERS} is missing or damaged; generate into a new folder") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReidError(f"the folder {folder} cannot be made: {error.strerror}") from error
     cluster, silhouette = cluster_features(features, settings["clusters"], settings["seed"])
     labels = partial_labels(cluster, pid, settings["clusters"], settings["num_classes"])
     for k, value in silhouette.items():

@@ -73,8 +73,9 @@ def measure(names: Sequence[str], batch: int = 8, rounds: int = 12) -> Iterator[
 
 
 def _session(network: bytes) -> Any:
-    import onnxruntime
+    from reid_models.onnx import onnx_runtime
 
+    onnxruntime = onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

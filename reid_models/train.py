@@ -91,7 +91,10 @@ def train(recipe: Recipe, datasets: Sequence[ReidDataset], out: str | Path,
         ReidError: recipe, data, weights or checkpoint cannot be used, or the loss is no longer a number.
     """
     out, world = Path(out), World.join(options.device)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReidError(f"the folder {out} cannot be made: {error.strerror}") from error
     if options.resume and (out / METRICS).exists() and (out / WEIGHTS).exists():
         _same_recipe(read_card(out / WEIGHTS)["recipe"], recipe, out)
         return dict(json.loads((out / METRICS).read_text(encoding="utf-8")))

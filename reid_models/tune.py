@@ -64,11 +64,14 @@ def tune(recipe: Recipe, datasets: Sequence[ReidDataset], out: str | Path, optio
         ``{"mAP": percent, "trials": n, "set": {key: value}}``; None where it was interrupted (call again to go on).
 
     Raises:
-        ReidError: Optuna is missing, a range is none, or a training cannot be done.
+        ReidError: Optuna is missing, a range is none, the folder cannot be made, or a training cannot be done.
     """
     optuna = _optuna()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReidError(f"the folder {out} cannot be made: {error.strerror}") from error
     ranges = _ranges(recipe, options)
     held = [hold_out(d, options.held_out, options.seed) for d in datasets]
     study = _study(optuna, out, recipe.name, ranges, options.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from mctrack.geometry.calibrate_people import PeopleBoxes
     from mctrack.geometry.calibrate_points import PointsFit
     from mctrack.geometry.calibrate_sync import Walks
+
+_LARGEST = (1e6, 1e9)
+"""No pixel, and no place in any unit, is further from 0."""
+
+
+class _FloatRange(click.FloatRange):
+    """A range that NaN is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a click error."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @click.group()
@@ -27,18 +42,24 @@ def calibrate() -> None:
               help="Rows 'u,v,x,y': a pixel, and its place on the floor. A header line is skipped.")
 @click.option("--picture", required=True, metavar="FILE", help="A picture or video of the camera.")
 @click.option("--unit", default="m", show_default=True, help="Of x and y: m, cm, mm, in, ft, or metres per unit.")
-@click.option("--threshold", default=0.2, show_default=True, help="Metres on the floor within which a point is right.")
-@click.option("--grid", "grid_m", default=1.0, show_default=True, help="Distance of the drawn grid's lines, metres.")
-@click.option("--seed", default=0, show_default=True, help="Of RANSAC's samples.")
+@click.option("--threshold", type=_FloatRange(0, 1000, min_open=True), default=0.2, show_default=True,
+              help="Metres on the floor within which a point is right.")
+@click.option("--grid", "grid_m", type=_FloatRange(0.01, 1000), default=1.0, show_default=True,
+              help="Distance of the drawn grid's lines, metres.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of RANSAC's samples.")
 @click.option("--out", "out_dir", required=True, metavar="DIR", help="Folder for CAMERA.yaml and CAMERA_grid.jpg.")
 def points(camera: str, points_file: str, picture: str, unit: str, threshold: float, grid_m: float, seed: int,
            out_dir: str) -> None:
     """Find a camera's floor from pairs of pixels and floor points (four or more; six to ten are better)."""
     import numpy as np
 
+    from mctrack.errors import ConfigError
     from mctrack.geometry.calibrate_points import fit_points
     from mctrack.geometry.readers import unit_in_m
+    from mctrack.video.cameras import clean_name
 
+    if clean_name(camera) != camera:
+        raise ConfigError(f"camera name '{camera}' cannot be used as a file name: choose one of letters and digits")
     image = _picture(picture)
     size = (image.shape[1], image.shape[0])
     pairs = _read_points(Path(points_file))
@@ -66,6 +87,7 @@ def people(run_dir: str, truth: bool, out_dir: str) -> None:
     import numpy as np
 
     from mctrack.geometry.calibrate_together import calibrate_people
+    from mctrack.sinks.files import write_text
 
     boxes = _boxes(Path(run_dir), truth)
     found = calibrate_people(boxes)
@@ -94,7 +116,7 @@ def people(run_dir: str, truth: bool, out_dir: str) -> None:
     for k, floor in enumerate(found.floors):
         name = "calibration.json" if len(found.floors) == 1 else f"calibration{k + 1}.json"
         part = {"units": "m", "cameras": {n: tree["cameras"][n] for n in floor}}
-        _write(Path(out_dir) / name, json.dumps(part, indent=1) + "\n")
+        write_text(Path(out_dir) / name, json.dumps(part, indent=1) + "\n")
         click.echo(f"calibration in {Path(out_dir) / name}: use it with mctrack run --calib")
 
 
@@ -102,13 +124,17 @@ def people(run_dir: str, truth: bool, out_dir: str) -> None:
 @click.argument("run_dir", metavar="RUN")
 @click.option("--truth", is_flag=True, help="RUN holds ground truth (gt/<camera>.txt and .ini) instead of a run.")
 @click.option("--calib", metavar="FILE", help="Calibration: places are compared; without, amounts of motion.")
-@click.option("--max-offset", default=5.0, show_default=True, help="Seconds tried, both ways.")
+@click.option("--max-offset", type=_FloatRange(0, 3600, min_open=True), default=5.0, show_default=True,
+              help="Seconds tried, both ways.")
 def sync(run_dir: str, truth: bool, calib: str | None, max_offset: float) -> None:
     """Find how far the cameras' clocks are apart: seconds for video.offset_s, against the first camera."""
+    from mctrack.errors import ConfigError
     from mctrack.geometry.calibrate_sync import sync_on_floor, sync_on_motion
 
     boxes = _boxes(Path(run_dir), truth)
     tracks = _walks(boxes, calib)
+    if len(tracks) < 2:
+        raise ConfigError(f"{run_dir}: clocks are compared between cameras; people are seen in {len(tracks)} of them")
     first, *others = tracks
     click.echo(f"{first}: 0 s (the reference)")
     for name in others:
@@ -136,16 +162,29 @@ def _read_points(path: Path) -> np.ndarray:
     import numpy as np
 
     from mctrack.errors import ConfigError
-    from mctrack.geometry.readers import read_text
 
     rows = []
-    for number, cells in enumerate(csv.reader(read_text(path, "--points").splitlines()), 1):
+    for number, cells in enumerate(_cells(path), 1):
         if not cells or cells[0].lstrip().startswith("#") or (number == 1 and not _is_number(cells[0])):
             continue
         if len(cells) != 4 or not all(map(_is_number, cells)):
             raise ConfigError(f"--points: {path} line {number}: expected u,v,x,y (pixel, and place on the floor)")
-        rows.append([float(c) for c in cells])
+        row = [float(c) for c in cells]
+        if not all(abs(v) <= largest for v, largest in zip(row, np.repeat(_LARGEST, 2), strict=True)):  # nor NaN
+            raise ConfigError(f"--points: {path} line {number}: {', '.join(cells)}: pixels must be finite and within "
+                              f"±{_LARGEST[0]:g}, places within ±{_LARGEST[1]:g}")
+        rows.append(row)
     return np.array(rows, float).reshape(-1, 4)
+
+
+def _cells(path: Path) -> list[list[str]]:
+    from mctrack.errors import ConfigError
+    from mctrack.geometry.readers import read_text
+
+    try:
+        return list(csv.reader(read_text(path, "--points").splitlines()))
+    except csv.Error as error:
+        raise ConfigError(f"--points: {path} is no CSV: {error}") from error
 
 
 def _picture(path: str) -> np.ndarray:
@@ -157,7 +196,7 @@ def _picture(path: str) -> np.ndarray:
     try:
         with av.open(path) as container:
             return next(container.decode(video=0)).to_ndarray(format="bgr24")
-    except (OSError, StopIteration, IndexError) as error:
+    except (OSError, StopIteration, IndexError, av.error.FFmpegError) as error:
         raise SourceError(f"--picture: {path} cannot be read as a picture or video") from error
 
 
@@ -166,7 +205,9 @@ def _boxes(folder: Path, truth: bool) -> dict[str, PeopleBoxes]:
     from mctrack.errors import ConfigError
 
     found = _truth_boxes(folder) if truth else _run_boxes(folder)
-    found = {name: boxes for name, boxes in found.items() if len(boxes.track)}
+    for name in [name for name, boxes in found.items() if not len(boxes.track)]:
+        click.echo(f"{name}: no boxes of people, left out", err=True)
+        del found[name]
     if not found:
         raise ConfigError(f"{folder} holds no boxes of people")
     return found
@@ -190,41 +231,40 @@ def _run_boxes(folder: Path) -> dict[str, PeopleBoxes]:
 
 
 def _truth_boxes(folder: Path) -> dict[str, PeopleBoxes]:
-    import configparser
-
-    import numpy as np
-
     from mctrack.errors import ConfigError
+    from mctrack.evaluation.motchallenge import read_ground_truth, read_seqinfo
     from mctrack.geometry.calibrate_people import PeopleBoxes
 
     out = {}
     for path in sorted((folder / "gt").glob("*.txt")):
-        table = np.loadtxt(path, delimiter=",", ndmin=2)
-        table = table[table[:, 8] >= 0.5]
-        ini = configparser.ConfigParser()
-        if not ini.read(path.with_suffix(".ini")):
-            raise ConfigError(f"{path.with_suffix('.ini')} is missing: it says frame rate and size")
-        about = ini["Sequence"]
-        xyxy = np.column_stack([table[:, 2:4], table[:, 2:4] + table[:, 4:6]])
-        out[path.stem] = PeopleBoxes(xyxy, table[:, 1].astype(np.int64), _stamps(path, table[:, 0], about["frameRate"]),
-                                     (int(about["imWidth"]), int(about["imHeight"])))
+        table, ini = read_ground_truth(path), path.with_suffix(".ini")
+        table = table.take((table.visibility >= 0.5) | (table.visibility < 0))  # below 0: the file does not say
+        if not ini.is_file():
+            raise ConfigError(f"{ini} is missing: it says frame rate and size")
+        info = read_seqinfo(ini)
+        if info.fps is None or math.isinf(info.fps) or info.size is None or min(info.size) < 1:
+            raise ConfigError(f"{ini}: frameRate, imWidth and imHeight must be there and be numbers above 0")
+        out[path.stem] = PeopleBoxes(table.xyxy, table.track_id, _stamps(path, table.frame, info.fps), info.size)
     return out
 
 
-def _stamps(truth: Path, frames: np.ndarray, rate: str) -> np.ndarray:
+def _stamps(truth: Path, frames: np.ndarray, rate: float) -> np.ndarray:
     """Seconds from a clip's first frame, by the camera's own clock: where frames are lost, a file beside tells them."""
     import numpy as np
 
     from mctrack.errors import ConfigError
+    from mctrack.evaluation.text import read_columns
 
     path = truth.with_name(f"{truth.stem}_times.csv")
     if not path.is_file():
-        return np.asarray((frames - 1) / float(rate))
-    try:
-        table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-        return np.asarray((table[:, 1] - table[0, 1])[frames.astype(np.int64) - 1])
-    except (ValueError, IndexError) as error:
-        raise ConfigError(f"{path}: expected frame,stamp_s,time_s for every frame of {truth.name}") from error
+        return np.asarray((frames - 1) / rate)
+    columns = ("frame", "stamp_s", "time_s")
+    table = read_columns(path, columns, columns)
+    table.refuse_common()
+    stamp = table.values.get("stamp_s", np.zeros(0))
+    if len(stamp) < frames.max(initial=0):
+        raise ConfigError(f"{path}: expected {','.join(columns)} for every frame of {truth.name}")
+    return np.asarray((stamp - stamp[:1])[frames - 1])
 
 
 def _interval(boxes: PeopleBoxes) -> float:
@@ -254,27 +294,20 @@ def _walks(boxes: dict[str, PeopleBoxes], calib: str | None) -> dict[str, Walks]
         b = boxes[name]
         places = stand(site.cameras[name], b.xyxy, b.size)
         good = np.isfinite(places.xy).all(axis=1)
-        found[name] = Walks(b.time_s[good], b.track[good], places.xy[good])
+        if good.any():
+            found[name] = Walks(b.time_s[good], b.track[good], places.xy[good])
     return found
 
 
 # ---------------------------------------------------------------------- writing
 
 
-def _write(path: Path, text: str) -> None:
-    from mctrack.errors import OutputError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-
-
 def _write_site(path: Path, cameras: dict[str, Any]) -> None:
     import yaml
 
-    _write(path, yaml.safe_dump({"unit": "m", "cameras": cameras}, sort_keys=False, default_flow_style=None))
+    from mctrack.sinks.files import write_text
+
+    write_text(path, yaml.safe_dump({"unit": "m", "cameras": cameras}, sort_keys=False, default_flow_style=None))
 
 
 def _draw_grid(path: Path, image: np.ndarray, found: PointsFit, pairs: np.ndarray, step_m: float) -> None:
@@ -283,6 +316,7 @@ def _draw_grid(path: Path, image: np.ndarray, found: PointsFit, pairs: np.ndarra
     import numpy as np
 
     from mctrack.geometry.calibrate_points import grid_lines
+    from mctrack.sinks.files import replacing
 
     size = (image.shape[1], image.shape[0])
     for line in grid_lines(found.camera, size, step_m):
@@ -291,12 +325,13 @@ def _draw_grid(path: Path, image: np.ndarray, found: PointsFit, pairs: np.ndarra
     for pixel, fitted, good in zip(pairs[:, :2], again, found.inlier, strict=True):
         colour = (0, 200, 0) if good else (0, 0, 255)
         cv2.circle(image, tuple(int(v) for v in np.round(pixel)), 5, colour, 2, cv2.LINE_AA)
-        if np.isfinite(fitted).all():
+        if (np.abs(fitted) < _LARGEST[0]).all():
             ends = [tuple(int(v) for v in np.round(p)) for p in (pixel, fitted)]
             cv2.line(image, ends[0], ends[1], colour, 1, cv2.LINE_AA)
     good, coded = cv2.imencode(".jpg", image)
     assert good
-    path.write_bytes(coded.tobytes())
+    with replacing(path) as temporary:
+        temporary.write_bytes(coded.tobytes())
 
 
 def _tell_points(found: PointsFit, pairs: np.ndarray, size: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,7 @@ def make_eval_command(runner: Runner | None = None) -> click.Command:
                   "msmt17, cuhk03, viper, veri776, vehicleid, folder. --set: options of its reader.")
     @click.option("--rerank", type=click.Choice(["k_reciprocal", "ecn"]), help="With --reid: re-rank before scoring.")
     def eval_command(**options: Any) -> None:
-        r"""Score results: CLEAR, ID and HOTA, also across cameras.
+        """Score results: CLEAR, ID and HOTA, also across cameras.
 
         \b
         mctrack eval --benchmark mot17 --root MOT17 --results my_results
@@ -61,7 +62,7 @@ def make_eval_command(runner: Runner | None = None) -> click.Command:
         mctrack eval --benchmark market1501 --root MARKET --reid histogram --rerank ecn
 
         Exit code 1 if a sequence could not be scored; the others are.
-        """
+        """  # noqa: D301
         from mctrack.commands.eval_reid import asks_for_reid, evaluate_reid
 
         if asks_for_reid(options):
@@ -97,8 +98,8 @@ def run_eval(
 
     if benchmark is None and gt is None:
         raise ConfigError("eval needs --benchmark NAME, or --gt FILE with --results FILE; see mctrack eval --help")
-    if gt_scale is not None and not gt_scale > 0:
-        raise ConfigError(f"--gt-scale {gt_scale}: must be positive")
+    if gt_scale is not None and not 0 < gt_scale < math.inf:
+        raise ConfigError(f"--gt-scale {gt_scale}: must be positive and finite")
     names = tuple(name for part in sequences for name in part.split(",") if name)
     drawn = bool(html_file or pictures_dir or mistakes_dir)
     job = Job(_definition(benchmark, gt_scale), root, results, split, names, engine, config, settings, out, gt, drawn)
@@ -127,13 +128,25 @@ def _do(job: Job, compare: str | None, runner: Runner | None) -> Report | Compar
     if job.gt is not None and not job.definition.windows:
         if compare:
             raise ConfigError("--compare needs --benchmark; --gt scores one file")
+        _refuse("--gt scores one file", job, "config", "settings", "out", "split", "sequences")
         return _score_file(job)
     if compare and job.results is not None:
         raise ConfigError("--compare runs the tracker itself; for results that are there use --compare results=DIR,DIR")
+    if job.results is not None:
+        _refuse("--results are there already", job, "config", "settings", "out")
     try:
         return compare_runs(job, compare, runner, say) if compare else score(job, runner, say)
     except NoDataError as error:
         raise NoDataError(f"{error}\n\n{job.definition.fetch}".rstrip()) from error
+
+
+def _refuse(why: str, job: Job, *names: str) -> None:
+    """Raise where an option was given that would do nothing."""
+    from mctrack.errors import ConfigError
+
+    for name in names:
+        if getattr(job, name):
+            raise ConfigError(f"{why}: --{'set' if name == 'settings' else name} has no meaning")
 
 
 def _score_file(job: Job) -> Report:

@@ -87,11 +87,15 @@ def _settings(texts: tuple[str, ...]) -> dict[str, Any]:
 
 def _score(benchmark: str, root: Path, reid: str, rerank: str | None, options: dict[str, Any], out: Path | None,
            device: str) -> dict[str, Any]:
+    from mctrack.errors import ConfigError
     from reid_models import load
     from reid_models.data import read_dataset
     from reid_models.score import embed_images, score_features
 
     how = {key: options.pop(key) for key in ("protocol", "fidelity", "seed", "choices") if key in options}
+    for key, lowest in (("seed", 0), ("choices", 1)):
+        if key in how and not (type(how[key]) is int and how[key] >= lowest):
+            raise ConfigError(f"--set {key}={how[key]}: expected a whole number from {lowest}")
     dataset = read_dataset(benchmark, root, **options)
     embedder = load(reid, device)
     click.echo(dataset.describe(), err=True)

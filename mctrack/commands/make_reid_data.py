@@ -30,15 +30,15 @@ if TYPE_CHECKING:
               help="People with fewer are left out.")
 def make_reid_data_command(run: Path, out: Path, per_camera: int, gap_s: float, min_quality: float, min_height: float,
                            min_pictures: int) -> None:
-    r"""Cut the people of RUN (a folder that mctrack run made) out of its videos, a folder for each.
+    """Cut the people of RUN (a folder that mctrack run made) out of its videos, a folder for each.
 
     \b
     mctrack make-reid-data runs/latest --out my_people
-    mctrack train-reid --recipe robust_reid --data my_people --dataset folder --out trained
+    mctrack train-reid --recipe robust-reid --data my_people --dataset folder --out trained
 
     The identities are the tracker's; look through the folders and mend what is wrong (move or delete pictures).
     The videos must still be where they were.
-    """
+    """  # noqa: D301
     from mctrack.errors import ConfigError
     from reid_models import ReidError
     from reid_models.make_data import CropChoice

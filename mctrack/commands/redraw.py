@@ -16,7 +16,7 @@ import click
 @click.option("--no-mosaic", is_flag=True, help="Only a video per camera.")
 @click.option("--quiet", is_flag=True, help="Only errors.")
 def redraw_command(run: Path, out: Path | None, height_px: int | None, no_mosaic: bool, quiet: bool) -> None:
-    r"""Draw the videos of RUN again, with the names that everyone ended with.
+    """Draw the videos of RUN again, with the names that everyone ended with.
 
     \b
     mctrack redraw runs/latest
@@ -24,7 +24,7 @@ def redraw_command(run: Path, out: Path | None, height_px: int | None, no_mosaic
 
     A run's own videos show the names as they were known at the time. RUN is a folder that mctrack run or mctrack refine
     wrote; the recordings must still be where they were.
-    """
+    """  # noqa: D301
     from mctrack.redrawing import redraw
 
     def say(line: str) -> None:

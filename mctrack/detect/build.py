@@ -29,7 +29,7 @@ def build_detector(config: DetectConfig, cameras: Sequence[CameraSpec], device: 
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        ConfigError: unknown name, device or option, or an option of the wrong type.
+        ConfigError: unknown name, device or option, an option of the wrong type, or a class that makes no detector.
         WeightsError: the weights cannot be used.
     """
     if device not in DEVICES:
@@ -42,21 +42,36 @@ def build_detector(config: DetectConfig, cameras: Sequence[CameraSpec], device: 
     factory = resolve("detector", config.name, DETECTORS)
     check_options(config.name, factory, config.options)
     detector: Detector = factory(config, cameras, device, **config.options)
+    if not hasattr(detector, "detect"):
+        raise ConfigError(f"detector '{config.name}' makes something that has no 'detect'")
     return detector
 
 
 def check_options(name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Refuse options that a detector does not have, and values of another type than it says.
+    """Refuse options that a detector does not have, values of another type than it says, and what cannot be called.
 
     Raises:
-        ConfigError: naming the option, and the nearest one that exists.
+        ConfigError: naming the option, and the nearest one that exists; or what the detector cannot be made from.
     """
     try:
-        parameters = inspect.signature(factory, eval_str=True).parameters
+        signature = _signature(factory)
+        parameters = signature.parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            _check_each(name, parameters, options)
+        signature.bind(None, (), "cpu", **options)
+    except (TypeError, ValueError) as error:  # nothing to call, or nothing that tells how
+        raise ConfigError(f"detector '{name}' cannot be made from {factory!r}, called with a configuration, cameras "
+                          f"and a device: {error}") from error
+
+
+def _signature(factory: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return inspect.signature(factory, eval_str=True)
     except NameError:  # a third party's annotations need not resolve
-        parameters = inspect.signature(factory).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+        return inspect.signature(factory)
+
+
+def _check_each(name: str, parameters: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:
     known = list(parameters)[3:]
     for key, value in options.items():
         if key not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,12 +47,21 @@ def open_engine(name: str, path: Path, device: str, threads: int) -> Engine:
     return OrtEngine(path, header, device, threads)
 
 
+def onnx_runtime() -> Any:
+    """ONNX Runtime; its official builds send events home from their import on, and nothing that we ship may."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # where somebody else imported it before
+    onnxruntime.set_default_logger_severity(3)  # errors
+    return onnxruntime
+
+
 class OrtEngine:
     """ONNX Runtime."""
 
     def __init__(self, path: Path, header: Header, device: str, threads: int) -> None:
-        import onnxruntime as ort
-
+        ort = onnx_runtime()
         self.header = header
         cuda = "CUDAExecutionProvider" in ort.get_available_providers()
         if device == "cuda" and not cuda:

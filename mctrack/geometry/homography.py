@@ -56,6 +56,8 @@ def fit(source: Array, target: Array, weight: Array | None = None) -> Array:
     h = _linear(p, q, w)
     for _ in range(10):
         mapped, scale = apply(h, p)
+        if (np.abs(scale) < 1e-12).any():
+            break  # a point on the horizon: there is no derivative
         row = np.concatenate([p, np.ones((len(p), 1))], axis=1) / scale[:, None]
         zero = np.zeros_like(row)
         rows = np.stack([

@@ -56,14 +56,16 @@ def read_opencv(intrinsic: Path, extrinsic: Path, unit_m: float, what: str) -> P
     ``camera_matrix``, ``distortion_coefficients``, ``rvec`` and ``tvec`` (or ``R`` and ``T``) are looked for.
     """
     inner, outer = opencv_tree(intrinsic, what), opencv_tree(extrinsic, what)
-    matrix = _pick(inner, ("camera_matrix", "cameraMatrix", "K", "intrinsic", "M"), intrinsic, what).reshape(3, 3)
+    matrix = _pick(inner, ("camera_matrix", "cameraMatrix", "K", "intrinsic", "M"), intrinsic, what)
     dist = _pick(inner, ("distortion_coefficients", "dist_coeffs", "distCoeffs", "dist", "D"), intrinsic, what)
     tvec = _pick(outer, ("tvec", "T", "t", "translation"), extrinsic, what).reshape(-1)
     rotation = _pick(outer, ("rvec", "R", "rotation"), extrinsic, what).reshape(-1)
+    if matrix.size != 9:
+        raise ConfigError(f"{what}: {intrinsic}: the camera matrix has {matrix.size} numbers, expected 3 × 3")
     if tvec.size != 3 or rotation.size not in (3, 9):
         raise ConfigError(f"{what}: {extrinsic}: expected rvec of 3 (or R of 9) and tvec of 3 numbers")
     R = rodrigues(rotation) if rotation.size == 3 else rotation.reshape(3, 3)
-    return pinhole(matrix, dist.reshape(-1), R, tvec * unit_m, what)
+    return pinhole(matrix.reshape(3, 3), dist.reshape(-1), R, tvec * unit_m, what)
 
 
 def pinhole(matrix: Array, dist: Array, R: Array, t: Array, what: str) -> Pinhole:
@@ -127,7 +129,10 @@ def _from_tree(tree: Any) -> dict[str, Array]:
     for name, value in (tree if isinstance(tree, Mapping) else {}).items():
         data = value.get("data") if isinstance(value, Mapping) else value
         if isinstance(data, list):
-            out[str(name)] = np.array(data, float).reshape(-1)
+            try:
+                out[str(name)] = np.array(data, float).reshape(-1)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"'{name}' is no list of numbers") from error
     return out
 
 
@@ -162,11 +167,19 @@ def read_tsai(path: Path, unit_m: float, what: str) -> Tsai:
                 values |= {k.lower(): v for k, v in node.attrib.items()}
         else:
             values = {str(k).lower(): v for k, v in parse_yaml(text, f"{what}: {path}").items()}
-        return tsai({k: float(values[k]) for k in TSAI_KEYS if k != "sx"} | {"sx": float(values.get("sx", 1))}, unit_m)
-    except KeyError as error:
-        raise ConfigError(f"{what}: {path} has no {error}; Tsai's model needs {', '.join(TSAI_KEYS)}") from error
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
+    except ElementTree.ParseError as error:
         raise ConfigError(f"{what}: {path} is no Tsai calibration: {str(error).splitlines()[0]}") from error
+    numbers = {}
+    for key in TSAI_KEYS:
+        if key not in values and key != "sx":
+            raise ConfigError(f"{what}: {path} has no '{key}'; Tsai's model needs {', '.join(TSAI_KEYS)}")
+        try:
+            numbers[key] = float(values.get(key, 1.0))
+        except (TypeError, ValueError):
+            numbers[key] = np.nan
+        if not np.isfinite(numbers[key]):
+            raise ConfigError(f"{what}: {path}: '{key}' is {values[key]!r}, expected a finite number")
+    return tsai(numbers, unit_m)
 
 
 def tsai(values: Mapping[str, float], unit_m: float) -> Tsai:
@@ -225,13 +238,9 @@ def read_epfl(path: Path, what: str) -> dict[str, EpflCamera]:
 
 def read_matrix(path: Path, what: str) -> Array:
     """(3, 3) numbers of a text or JSON file."""
-    text = read_text(path, what)
     if path.suffix.lower() == ".json":
-        try:
-            return matrix_of(json.loads(text), f"{what}: {path}")
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"{what}: {path} is not JSON: {error}") from error
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+        return matrix_of(_json(path, what), f"{what}: {path}")
+    lines = [line for line in read_text(path, what).splitlines() if not line.lstrip().startswith("#")]
     return matrix_of(re.split(r"[\s,;\[\]]+", " ".join(lines).strip()), f"{what}: {path}")
 
 
@@ -255,19 +264,39 @@ def matrix_of(value: Any, what: str) -> Array:
 
 def read_json(path: Path, what: str) -> dict[str, tuple[Pinhole, tuple[int, int]]]:
     """Camera → model and picture size, of a ``calibration.json`` as ``mctrack synth`` and ``calibrate`` write it."""
+    tree = _json(path, what)
+    if not isinstance(tree, Mapping) or not isinstance(tree.get("cameras"), Mapping):
+        raise ConfigError(f"{what}: {path}: expected an object with 'units' and 'cameras', an entry per camera")
+    if "units" not in tree:
+        raise ConfigError(f"{what}: {path} has no 'units'; use {', '.join(UNITS)}, or metres per unit as a number")
+    unit = unit_in_m(tree["units"], f"{what}: {path}")
+    return {str(name): _json_camera(entry, unit, f"{path}: camera {name}") for name, entry in tree["cameras"].items()}
+
+
+def _json(path: Path, what: str) -> Any:
     try:
-        tree = json.loads(read_text(path, what))
-        unit = unit_in_m(tree["units"], f"{what}: {path}")
-        return {
-            str(name): (
-                pinhole(np.array(c["K"], float), np.array(c.get("dist", []), float), np.array(c["R"], float),
-                        np.array(c["t"], float) * unit, f"{path}: camera {name}"),
-                (int(c["image_size"][0]), int(c["image_size"][1])),
-            )
-            for name, c in tree["cameras"].items()
-        }
-    except json.JSONDecodeError as error:
+        return json.loads(read_text(path, what))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConfigError(f"{what}: {path} is not JSON: {error}") from error
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        raise ConfigError(f"{what}: {path}: expected units and cameras with image_size, K, dist, R, t "
-                          f"({error!r})") from error
+
+
+def _json_camera(entry: Any, unit_m: float, what: str) -> tuple[Pinhole, tuple[int, int]]:
+    if not isinstance(entry, Mapping):
+        raise ConfigError(f"{what}: expected an object with image_size, K, dist, R and t")
+    K, R, t = (_numbers(entry, key, shape, what) for key, shape in (("K", (3, 3)), ("R", (3, 3)), ("t", (3,))))
+    width, height = _numbers(entry, "image_size", (2,), what).tolist()
+    if not (1 <= width < 1e6 and 1 <= height < 1e6):
+        raise ConfigError(f"{what}: image_size is {width:g} × {height:g}; expected pixels, [width, height]")
+    dist = _numbers({"dist": [], **entry}, "dist", (-1,), what)
+    return pinhole(K, dist, R, t * unit_m, what), (int(width), int(height))
+
+
+def _numbers(entry: Mapping[str, Any], key: str, shape: tuple[int, ...], what: str) -> Array:
+    """A key's numbers in that shape; −1: however many there are."""
+    if key not in entry:
+        raise ConfigError(f"{what} has no '{key}'; it needs image_size, K, R and t")
+    try:
+        return np.array(entry[key], float).reshape(shape)
+    except (TypeError, ValueError) as error:
+        wanted = "numbers" if shape == (-1,) else f"{' × '.join(map(str, shape))} numbers"
+        raise ConfigError(f"{what}: '{key}' must be a list of {wanted}") from error

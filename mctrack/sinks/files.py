@@ -23,6 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file cannot be written; one line that names it and the reason.
     """
+    if not path.name:
+        raise OutputError(f"{path} is a folder: give the file a name")
     # the name keeps its ending: some writers choose the format by it
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:

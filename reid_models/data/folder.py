@@ -35,8 +35,10 @@ def read_folder(root: Path, test_share: float = 0.5, seed: int = 0) -> ReidDatas
         test_share: first form: share of the identities that are asked about, 0…1.
         seed: first form: of the division.
     """
-    if not 0 <= test_share <= 1:
+    if not (_is_number(test_share, int, float) and 0 <= test_share <= 1):
         raise ReidError(f"folder: test_share is {test_share}, expected a number from 0 to 1")
+    if not (_is_number(seed, int) and seed >= 0):
+        raise ReidError(f"folder: seed is {seed}, expected a whole number from 0")
     cameras: dict[str, int] = {}
     sides = [name for name in ("train", "query", "gallery") if (root / name).is_dir()]
     if not sides:
@@ -48,6 +50,10 @@ def read_folder(root: Path, test_share: float = 0.5, seed: int = 0) -> ReidDatas
     parts = {name: _people(root / name, cameras, {} if name == "train" else tested) for name in sides}
     train, query, gallery = (parts.get(name, ReidImages.none()) for name in ("train", "query", "gallery"))
     return ReidDataset("folder", _by_name(train, cameras), _by_name(query, cameras), _by_name(gallery, cameras))
+
+
+def _is_number(value: object, *types: type) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool)
 
 
 def _people(root: Path, cameras: dict[str, int], people: dict[str, int]) -> ReidImages:

@@ -53,6 +53,10 @@ def test_mistakes(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         ([finished, "--format", "coko"], "did you mean 'coco'?"), ([finished], "Missing option '--format'"),
         ([tmp_path / "nowhere", "--format", "csv"], "no run database"), (["--format", "csv"], "Missing argument"),
         ([finished, "--format", "csv", "--out", finished / "run.db" / "x.csv"], "is not a folder"),
+        ([finished, "--format", "csv", "--out", ""], "--out is empty"),
+        ([finished, "--format", "mot", "--out", ""], "--out is empty"),
+        ([finished, "--format", "csv", "--out", "."], ". is a folder: give the file a name"),
+        ([finished, "--format", "csv", "--out", "/"], "/ is a folder: give the file a name"),
     ):
         code, out, err = typed(capsys, *words)
         assert (code, out, len(err.splitlines())) == (2, "", 1)

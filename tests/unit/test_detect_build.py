@@ -95,6 +95,23 @@ def test_mistakes() -> None:
         build_detector(DetectConfig("file", options={"x": 3}), CAMERAS, "cpu")
 
 
+def no_detector(config: DetectConfig, cameras: Sequence[CameraSpec], device: str) -> str:
+    return device
+
+
+@pytest.mark.parametrize(("name", "options", "said"), [
+    ("os:getcwd", {}, "cannot be made from .*getcwd.*too many positional arguments"),
+    ("os:sep", {}, "cannot be made from '/', .*not a callable"),
+    ("builtins:dict", {}, "cannot be made from <class 'dict'>"),
+    ("os:getcwd", {"x": 1}, "has no option 'x'; it has none"),
+    (f"{__name__}:no_detector", {}, "makes something that has no 'detect'"),
+])
+def test_plug_ins_that_make_no_detector(name: str, options: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"detector '{name}' {said}") as caught:
+        build_detector(DetectConfig(name, options=options), CAMERAS, "cpu")
+    assert "\n" not in str(caught.value)
+
+
 def test_options_arrive() -> None:
     config = DetectConfig(f"{__name__}:ThirdParty", options={"height": 2, "label": "y"})
     assert build_detector(config, CAMERAS, "cpu").description == "third party 2 y cpu 1"

@@ -18,7 +18,7 @@ from mctrack.detect.training.export import export  # noqa: E402
 from mctrack.detect.training.loss import Truth, assign_cells, detection_loss, giou, pair_iou  # noqa: E402
 from mctrack.detect.training.network import PersonNet, cell_centres  # noqa: E402
 from mctrack.detect.training.train import TrainOptions, rate, train  # noqa: E402
-from mctrack.errors import ConfigError, WeightsError  # noqa: E402
+from mctrack.errors import ConfigError, OutputError, WeightsError  # noqa: E402
 from mctrack.types import Frame  # noqa: E402
 
 
@@ -218,3 +218,5 @@ def test_damaged_checkpoints_and_options_are_told(bank: Bank, tmp_path: Path) ->
         train(bank, tmp_path, TrainOptions(), resume=True)
     with pytest.raises(ConfigError, match="precision 'float8'"):
         train(bank, tmp_path, TrainOptions(precision="float8"))
+    with pytest.raises(OutputError, match=r"the folder .*checkpoint\.pt cannot be made: File exists"):
+        train(bank, tmp_path / "checkpoint.pt", TrainOptions())

@@ -193,7 +193,12 @@ def test_one_file_against_another(tmp_path: Path) -> None:
         (["--gt", "a.txt"], "--gt needs --results"),
         (["--gt", "a.txt", "--results", "b.txt"], "a.txt: cannot be read"),
         (["--gt", "a.txt", "--results", "."], "is a folder"),
-        (["--benchmark", "mot15", "--gt-scale", "0"], "must be positive"),
+        *((["--benchmark", "mot15", "--gt-scale", value], "must be positive and finite")
+          for value in ("0", "-1", "nan", "inf")),
+        *((["--gt", "a.txt", "--results", "b.txt", option, "x"], f"--gt scores one file: {option} has no meaning")
+          for option in ("--config", "--set", "--out", "--split", "--sequences")),
+        *((["--benchmark", "folder", "--root", ".", "--results", "b", option, "x"], f"{option} has no meaning")
+          for option in ("--config", "--set", "--out")),
     ],
 )
 def test_wrong_use(arguments: list[str], message: str) -> None:

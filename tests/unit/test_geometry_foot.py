@@ -14,6 +14,7 @@ from mctrack.geometry.calibrate_sync import Walks, sync_on_floor, sync_on_motion
 from mctrack.geometry.calibrate_together import calibrate_people
 from mctrack.geometry.cameras import FloorMap, Pinhole
 from mctrack.geometry.foot import FEET, HEAD, MIXED, UNKNOWN, BoxNoise, implied_height, stand
+from mctrack.geometry.homography import fit
 from mctrack.geometry.locate import SiteLocator
 from mctrack.geometry.site import Site
 from mctrack.types import Frame
@@ -161,6 +162,14 @@ def test_points_that_cannot_be() -> None:
         fit_points(line * 50 + 100, line, SIZE, "camera 'a'", rng)
     with pytest.raises(ConfigError, match="is the unit right"):
         fit_points(pixels, floor * 1000, SIZE, "camera 'a'", rng, threshold_m=100.0)
+
+
+@pytest.mark.parametrize(("pixels", "places"), [
+    ([[0, 0], [2, 1], [1, 1], [2, 0]], [[1, 0], [1, 2], [1, 0], [1, 0]]),
+    ([[1, 0], [2, 2], [0, 0], [0, 0]], [[1, 1], [1, 0], [2, 2], [1, 0]]),
+])
+def test_a_pair_on_the_horizon_of_the_first_guess(pixels: list[list[int]], places: list[list[int]]) -> None:
+    assert np.isfinite(fit(np.array(pixels), np.array(places))).all()
 
 
 # ---------------------------------------------------------------------- clocks

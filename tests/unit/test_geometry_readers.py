@@ -11,7 +11,7 @@ import pytest
 from mctrack.errors import ConfigError
 from mctrack.geometry.cameras import Pinhole
 from mctrack.geometry.checks import check_handedness, handedness, tell_direction
-from mctrack.geometry.readers import read_epfl, read_json, read_opencv, read_tsai, rodrigues
+from mctrack.geometry.readers import TSAI_KEYS, read_epfl, read_json, read_opencv, read_tsai, rodrigues
 from mctrack.geometry.site import load_site, match_names, peek_site
 
 SIZE = (640, 480)
@@ -236,6 +236,69 @@ def test_absurd_calibrations_are_refused(tmp_path: Path, camera: Pinhole) -> Non
     path.write_text(own_json(mirror, "a"))
     with pytest.raises(ConfigError, match="R mirrors the world"):
         read_json(path, "calib")
+
+
+def broken(camera: Pinhole, key: str, value: object) -> str:
+    """The JSON of a camera one of whose keys (or one of the file's) holds something else; None: it is not there."""
+    tree = json.loads(own_json(camera, "a"))
+    place = tree if key in tree else tree["cameras"] if key == "a" else tree["cameras"]["a"]
+    place[key] = value
+    if value is None:
+        del place[key]
+    return json.dumps(tree)
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("units", None, "has no 'units'; use m, dm"), ("units", ["m"], "unit '['m']' is not known"),
+    ("cameras", None, "expected an object with 'units' and 'cameras'"),
+    ("cameras", ["a"], "expected an object with 'units' and 'cameras'"),
+    ("a", [1, 2], "camera a: expected an object with image_size, K, dist, R and t"),
+    *((key, None, f"camera a has no '{key}'; it needs") for key in ("K", "R", "t", "image_size")),
+    *((key, value, f"camera a: '{key}' must be a list of {size} numbers") for key, size in (
+        ("K", "3 × 3"), ("R", "3 × 3"), ("t", "3"), ("image_size", "2"))
+      for value in ([1.0], ["x"], {}, [[1], [1, 2]])),
+    ("dist", ["x"], "camera a: 'dist' must be a list of numbers"),
+    ("t", [0, 0, float("nan")], "camera a: the calibration holds numbers that are not finite"),
+    ("image_size", [0, 480], "camera a: image_size is 0 × 480; expected pixels"),
+    ("image_size", [float("inf"), 480], "camera a: image_size is inf × 480"),
+])  # fmt: skip
+def test_mistakes_in_our_json_name_camera_and_key(tmp_path: Path, camera: Pinhole, key: str, value: object,
+                                                  said: str) -> None:
+    path = tmp_path / "calibration.json"
+    path.write_text(broken(camera, key, value))
+    with pytest.raises(ConfigError) as caught:
+        read_json(path, "calib")
+    assert said in str(caught.value)
+    assert "calibration.json" in str(caught.value)
+    assert "Error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "null", '"x"'])
+def test_json_that_is_no_calibration(tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ConfigError, match="expected an object with 'units' and 'cameras'"):
+        read_json(tmp_path / "c.json", "calib")
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [
+    ("camera_matrix", [1.0, 2.0], "the camera matrix has 2 numbers, expected 3 × 3"),
+    ("rvec", [{"x": 1}, 2, 3], "'rvec' is no list of numbers"), ("tvec", ["x", 2, 3], "'tvec' is no list of numbers"),
+])
+def test_mistakes_in_opencv_json_name_the_key(tmp_path: Path, camera: Pinhole, key: str, value: object,
+                                              said: str) -> None:
+    path = tmp_path / "both.json"
+    tree = {"camera_matrix": camera.K.tolist(), "dist": [], "rvec": RVEC.tolist(), "tvec": TVEC.tolist()}
+    path.write_text(json.dumps(tree | {key: value}))
+    with pytest.raises(ConfigError, match=rf"calib: .*both\.json.*{said}"):
+        read_opencv(path, path, 1.0, "calib")
+
+
+@pytest.mark.parametrize(("value", "shown"), [("[1]", r"\[1\]"), ("x", "'x'"), (".nan", "nan"), ("null", "None")])
+def test_mistakes_in_tsai_name_the_key(tmp_path: Path, value: str, shown: str) -> None:
+    path = tmp_path / "tsai.yaml"
+    path.write_text("\n".join(f"{k}: {value if k == 'cx' else 1.0}" for k in TSAI_KEYS))
+    with pytest.raises(ConfigError, match=rf"calib: .*tsai\.yaml: 'cx' is {shown}, expected a finite number"):
+        read_tsai(path, 1.0, "calib")
 
 
 def test_names_must_meet(tmp_path: Path, camera: Pinhole) -> None:

@@ -300,6 +300,17 @@ def test_folder_flat(tmp_path):
     assert len(read_dataset("folder", tmp_path, test_share=1.0).train) == 0
 
 
+@pytest.mark.parametrize("option", [
+    *({"test_share": value} for value in ("nan", float("nan"), "0.5", -0.1, 1.1, True, None)),
+    *({"seed": value} for value in ("x", -1, 0.5, True, None)),
+])  # fmt: skip
+def test_options_of_a_folder_are_checked(tmp_path, option):
+    touch(tmp_path, "a/c1_1.jpg", "b/c1_1.jpg")
+    (name,) = option
+    with pytest.raises(ReidError, match=f"folder: {name} is .*, expected a "):
+        read_dataset("folder", tmp_path, **option)
+
+
 def test_folder_sides(tmp_path):
     touch(tmp_path, "train/a/c1_1.jpg", "query/x/c1_1.jpg", "gallery/y/c3_1.jpg", "gallery/x/c2_1.png",
           "gallery/junk/c2_7.png", "gallery/x/readme.txt")

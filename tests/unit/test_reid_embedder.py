@@ -30,10 +30,16 @@ def test_a_third_party_class():
     assert load("reid_models.histogram:HistogramEmbedder").dim == 896
 
 
+def no_embedder(device):
+    return device
+
+
 @pytest.mark.parametrize(("name", "message"), [
     ("histogramm", "did you mean 'histogram'"), ("zzz", "known: histogram"), ("nowhere:Class", "cannot be loaded"),
     ("reid_models.histogram:Nothing", "has no 'Nothing'"), (":Class", "cannot be loaded"),
-    ("none.onnx", "no such file"),
+    ("none.onnx", "no such file"), ("os:getcwd", "'os:getcwd' cannot be made from .*'device'"),
+    ("os:sep", "'os:sep' cannot be made from"), ("builtins:dict", "'builtins:dict' cannot be made from"),
+    (f"{__name__}:no_embedder", "makes something that has no 'embed'"),
 ])
 def test_an_unknown_name_is_one_clear_line(name, message):
     with pytest.raises(ReidError, match=message) as error:

@@ -237,3 +237,9 @@ def test_damaged_clusters_are_one_line(people, tmp_path: Path) -> None:
 def test_arrays_that_do_not_fit(people, tmp_path: Path, change) -> None:
     with pytest.raises(ReidError, match=r"^slsr"):
         prepare(change(*people), tmp_path)
+
+
+def test_a_file_in_place_of_the_folder_is_one_line(people, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("x")
+    with pytest.raises(ReidError, match=r"the folder .*taken cannot be made: File exists"):
+        prepare(people, tmp_path / "taken")

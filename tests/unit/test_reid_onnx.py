@@ -188,3 +188,24 @@ def test_cuda_where_there_is_none(tmp_path):
     with pytest.raises(ReidError, match="no CUDA"):
         load(path, "cuda")
     assert load(path, "auto").device == "cpu"
+
+
+@pytest.mark.parametrize("code", [
+    "import sys; from reid_models.onnx import OnnxEmbedder; OnnxEmbedder(sys.argv[1], 'cpu')",
+    "from mctrack.detect.engines import onnx_runtime; onnx_runtime()",
+])
+def test_nothing_is_sent_home(tmp_path, code):
+    """ONNX Runtime's own telemetry keeps a device ID and a database in the home folder, and complains if it cannot."""
+    import os
+    import subprocess
+    import sys
+
+    path, home = network(tmp_path / "net.onnx"), tmp_path / "home"
+    home.mkdir()
+    # a continuous-integration run is no user to it
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    for place in (home, tmp_path / "no" / "home"):
+        done = subprocess.run([sys.executable, "-c", code, str(path)], env=environment | {"HOME": str(place)},
+                              capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert [str(p.relative_to(home)) for p in home.rglob("*")] == []

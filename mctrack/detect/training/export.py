@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mctrack.detect.engines import onnx_runtime
 from mctrack.detect.training.network import Exported, PersonNet
 from mctrack.errors import WeightsError
 
@@ -45,9 +46,7 @@ def export(net: PersonNet, path: Path, input_size: int = 512) -> None:
 
 
 def _check(model: Exported, path: Path) -> None:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnx_runtime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for shape in ((1, 3, 64, 64), (3, 3, 96, 160), (2, 3, 288, 512)):
         images = rng.random(shape, np.float32)

@@ -17,7 +17,7 @@ from torch import Tensor
 from mctrack.detect.training.compose import ASK, SIZES, Bank, compose
 from mctrack.detect.training.loss import Truth, detection_loss
 from mctrack.detect.training.network import PersonNet, cell_centres
-from mctrack.errors import ConfigError, WeightsError
+from mctrack.errors import ConfigError, OutputError, WeightsError
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -87,10 +87,14 @@ def train(bank: Bank, out: Path, options: TrainOptions, device: str = "cpu", say
 
     Raises:
         ConfigError: ``resume`` without a checkpoint, or with one of other options.
+        OutputError: the folder cannot be made.
     """
     if options.precision not in ("bfloat16", "float32"):
         raise ConfigError(f"precision '{options.precision}': expected bfloat16 or float32")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {out} cannot be made: {error.strerror}") from error
     with torch.random.fork_rng(devices=[]):  # initial weights by the seed, nobody else's random numbers touched
         torch.default_generator.manual_seed(options.seed)
         fresh = PersonNet()
