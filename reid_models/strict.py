@@ -35,7 +35,10 @@ def parse_yaml(path: Path) -> dict[str, Any]:
         raise ReidError(f"recipe {path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
     if not isinstance(values, dict):
         raise ReidError(f"recipe {path}: expected 'key: value' lines")
-    plain = _plain(values)
+    try:
+        plain = _plain(values)
+    except RecursionError as error:
+        raise ReidError(f"recipe {path}: a part holds itself: its anchor stands inside") from error
     assert isinstance(plain, dict)
     return plain
 
@@ -53,7 +56,7 @@ def set_dotted(values: dict[str, Any], text: str) -> None:
         raise ReidError(f"--set {text}: expected key=value, e.g. --set optimiser.lr=0.01")
     try:
         new = _plain(_load(value))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ReidError(f"--set {text}: the value is not valid YAML") from error
     *parts, last = key.strip().split(".")
     place: Any = values

@@ -81,7 +81,7 @@ def test_values_of_the_papers() -> None:
     ("precision=float16", "known: float32, bfloat16"),
     ("nonsense", "expected key=value"),
     ("swag={rank: 1.5}", "'swag.rank' is 1.5, expected a whole number"),
-    ("a.b={", "not valid YAML"),
+    ("a.b={", "not valid YAML"), ("model.options=&a [*a]", "not valid YAML"),
 ])
 def test_a_mistake_names_itself(text: str, message: str) -> None:
     with pytest.raises(ReidError, match=message):
@@ -101,6 +101,8 @@ def test_a_file_on_a_base_changes_only_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "message"), [
     ("loss: [", "line 1: not valid YAML"), ("- 1\n", "expected 'key: value' lines"), ("base: mine", "back to itself"),
+    ("model: &a {options: *a}\n", "a part holds itself"),
+    ("base: compact\nbase: fidi\n", "line 2: .* 'base' is given twice"),
     ("base: am0bhh", "did you mean 'am0bh'"),
 ])
 def test_a_broken_file_says_so(tmp_path: Path, text: str, message: str) -> None:
