@@ -7,7 +7,7 @@ no other can be among the best two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from mctrack.associate.calibration import SceneCalibration
 from mctrack.associate.identities import IdentityBook
-from mctrack.associate.looks import looks_distance, nearest_bound, unit
+from mctrack.associate.looks import Looks, looks_distance, nearest_bound, unit
 from mctrack.associate.transitions import Transitions
 from mctrack.associate.whereabouts import MAX_ODDS, Members, collide, whereabouts
 from mctrack.types import IntArray
 
 Array = NDArray[np.float64]
 CHUNK = 8
+LOOKS_LIMIT = 3.0
+"""Looks say no more than this about where a track is at home."""
 MERGE_SAMPLES = 10
 """Crops that each of two identities needs before they may become one."""
 
@@ -205,3 +207,29 @@ def _best_first(
         odds[chunk], distance[chunk] = exact(chunk)
         second, best = np.sort(np.append(odds[chunk], [second, best]))[-2:]
     return odds, distance
+
+
+def company_odds(looks: Mapping[int, Looks], scene: SceneCalibration, rows: Sequence[int],
+                 company: Sequence[Sequence[int]]) -> Array:  # fmt: skip
+    """(n, m) log-odds that n tracklets look like the rest of m companies, 0 where one of them has no looks yet.
+
+    Args:
+        looks: of every tracklet, by row.
+        scene: what a distance of looks means here.
+        rows: the tracklets; below 0 where there is none.
+        company: the rows of each company's tracklets, which may be among ``rows``.
+    """
+    out, sums = np.zeros((len(rows), len(company))), {}
+    for j, members in enumerate(company):
+        described = [r for r in members if r >= 0 and len(looks[r])]
+        for i, row in enumerate(rows):
+            others = [r for r in described if r != row]
+            if row < 0 or not others or not len(looks[row]):
+                continue
+            for r in [row, *others]:
+                if r not in sums:
+                    sums[r] = looks[r].whole()
+            theirs = unit(np.sum([sums[r] for r in others], axis=0))
+            distance = 1.0 - float(np.round(unit(sums[row]) @ theirs, 9))
+            out[i, j] = float(scene.log_odds(np.array(distance)))
+    return np.clip(out, -LOOKS_LIMIT, LOOKS_LIMIT)

@@ -15,9 +15,10 @@ from mctrack.associate.doubt import Doubt, doubts
 from mctrack.associate.floor import COAST_S, CURRENT_S, Floor, Sightings
 from mctrack.associate.ground import Places
 from mctrack.associate.identities import IdentityBook
-from mctrack.associate.looks import Looks, unit
+from mctrack.associate.looks import Looks
 from mctrack.associate.paths import FloorEvidence
 from mctrack.associate.relay import Recent, Relay, relays
+from mctrack.associate.scores import company_odds
 from mctrack.associate.stays import Stays, Visit, on_foot
 from mctrack.associate.whereabouts import collide
 from mctrack.types import IntArray, Link, State, TrackState
@@ -28,8 +29,6 @@ APART_M, APART_S = 1.5, 1.0
 YOUNG_S = 1.0
 """A tracklet that changes its home before this was never at home there: it changes its name, too."""
 MAX_VISITS = 16
-LOOKS_LIMIT = 3.0
-"""Looks say no more than this about where a track is at home."""
 
 
 class Together:
@@ -167,7 +166,10 @@ class Together:
         rows = np.array([self._book.table.row(c, t) for c, t in keys])
 
         def alike(which: IntArray, presences: IntArray) -> Array:
-            return self._alike(rows[which].tolist(), presences)
+            assert self._scene is not None
+            members = self.floor.members()
+            company = [[self._book.table.row(c, t) for c, t in members.get(p, [])] for p in presences.tolist()]
+            return company_odds(self._book.table.looks, self._scene, rows[which].tolist(), company)
 
         def differ(a: int, b: int) -> bool:
             mine, theirs = self._who.get(a), self._who.get(b)
@@ -470,29 +472,6 @@ class Together:
             self.stays.note_apart(floor.ids[[k for k, _ in old]], far)
         self._last = {g: v for g, v in self._last.items() if self._book.is_open(g)}
         self._visits = {g: v for g, v in self._visits.items() if self._book.is_open(g)}
-
-    # ------------------------------------------------------------------ looks
-
-    def _alike(self, rows: Sequence[int], presences: IntArray) -> Array:
-        """(n, m) log-odds that tracklets look like presences, 0 where one of them has no looks yet."""
-        assert self._scene is not None
-        table, members = self._book.table, self.floor.members()
-        sums: dict[int, Array] = {}
-        out = np.zeros((len(rows), len(presences)))
-        for j, p in enumerate(presences.tolist()):
-            company = [table.row(c, t) for c, t in members.get(p, [])]
-            company = [r for r in company if r >= 0 and len(table.looks[r])]
-            for i, row in enumerate(rows):
-                others = [r for r in company if r != row]
-                if row < 0 or not others or not len(table.looks[row]):
-                    continue
-                for r in [row, *others]:
-                    if r not in sums:
-                        sums[r] = table.looks[r].whole()
-                theirs = unit(np.sum([sums[r] for r in others], axis=0))
-                distance = 1.0 - float(np.round(unit(sums[row]) @ theirs, 9))
-                out[i, j] = float(self._scene.log_odds(np.array(distance)))
-        return np.clip(out, -LOOKS_LIMIT, LOOKS_LIMIT)
 
     # ------------------------------------------------------------------ state
 
