@@ -27,7 +27,7 @@ from mctrack.errors import fall_silent, redact
     ("7up:s3cr3t@host/x", "***@host/x"),
     ("door=user:s3cr3t@host/x", "door=***@host/x"),
     ("camera 'x' (user:s3cr3t@host): no", "camera 'x' (***@host): no"),
-    ("error: '/work/rtsp:/user:s3cr3t@h/x' is not there", "error: '/work/rtsp:/***@h/x' is not there"),
+    ("error: '/data/rtsp:/user:s3cr3t@h/x' is not there", "error: '/data/rtsp:/***@h/x' is not there"),
     ("http://h/x?password=s3cr3t&channel=2", "http://h/x?password=***&channel=2"),
     ("http://h/x?password=s3)cr3t", "http://h/x?password=***"),
     ("http://h/x?password=***s3cr3t", "http://h/x?password=***"),
