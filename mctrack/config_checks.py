@@ -131,7 +131,7 @@ def check_numbers(config: RunConfig) -> None:
     Raises:
         ConfigError: naming the first such key, its value and what is expected.
     """
-    _check_section(config, "")
+    check_section(config, "")
     track = config.track
     if not track.weight_overlap + track.weight_motion + track.weight_score:
         raise ConfigError("track.weight_overlap, weight_motion and weight_score are all 0; expected one above 0")
@@ -155,11 +155,12 @@ def check_mapping(key: str, values: Mapping[str, Any]) -> None:
             check_number(f"{key}.{name}", number, allowed)
 
 
-def _check_section(section: Any, prefix: str) -> None:
+def check_section(section: Any, prefix: str) -> None:
+    """Refuse numbers out of range in one dataclass of the configuration, whose keys begin with ``prefix``."""
     for f in fields(section):
         key, value = prefix + f.name, getattr(section, f.name)
         if is_dataclass(value):
-            _check_section(value, f"{key}.")
+            check_section(value, f"{key}.")
         elif key in RANGES and value is not None:
             check_number(key, value)
         elif isinstance(value, Mapping) and any(k.startswith(f"{key}.") for k in RANGES):

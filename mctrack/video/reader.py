@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mctrack.config import VideoConfig
+from mctrack.config_checks import check_mapping, check_section
 from mctrack.errors import ConfigError, suggest
 from mctrack.video.source import SourceReport, VideoSource
 from mctrack.video.spec import CameraSpec
@@ -29,7 +29,7 @@ def open_source(spec: CameraSpec, config: VideoConfig, *, images_from: int = 0,
         SourceError: it cannot be opened or holds no video.
         ConfigError: a value of the configuration cannot be used.
     """
-    _check(config)
+    check_section(config, "video.")
     if spec.kind == "folder":
         from mctrack.video.folders import FolderSource
 
@@ -78,28 +78,11 @@ def check_offsets(config: VideoConfig, specs: Sequence[CameraSpec]) -> None:
     """Refuse clock offsets for cameras that do not exist.
 
     Raises:
-        ConfigError: ``video.offset_s`` names no camera, or holds no finite number.
+        ConfigError: ``video.offset_s`` names no camera, or holds what cannot be meant.
     """
     names = [spec.name for spec in specs]
-    for name, offset_s in config.offset_s.items():
+    for name in config.offset_s:
         if name not in names:
             raise ConfigError(f"video.offset_s: no camera is named '{name}'{suggest(name, names)}; "
                               f"cameras: {', '.join(names)}")
-        if not math.isfinite(offset_s):
-            raise ConfigError(f"video.offset_s: the offset of camera '{name}' is {offset_s}; expected seconds")
-
-
-def _check(config: VideoConfig) -> None:
-    tolerance = config.match_tolerance_s
-    rules = (
-        (config.start >= 0, "start", config.start, "0 or more"),
-        (config.max_frames is None or config.max_frames >= 1, "max_frames", config.max_frames, "1 or more"),
-        (config.queue >= 1, "queue", config.queue, "1 or more"),
-        (0 < config.timeout_s < 1e6, "timeout_s", config.timeout_s, "seconds above 0"),
-        (0 < config.folder_fps <= 1000, "folder_fps", config.folder_fps, "a rate above 0, at most 1000"),
-        (tolerance is None or 0 <= tolerance < 1e6, "match_tolerance_s", tolerance, "seconds, 0 or more"),
-        (config.reconnects >= -1, "reconnects", config.reconnects, "-1 (for ever), 0 or more"),
-    )
-    for fine, key, value, expected in rules:
-        if not fine:
-            raise ConfigError(f"video.{key} is {value}; expected {expected}")
+    check_mapping("video.offset_s", config.offset_s)

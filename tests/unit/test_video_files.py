@@ -186,7 +186,7 @@ def test_offsets_must_name_a_camera() -> None:
     check_offsets(VideoConfig(offset_s={"hall": 1.0}), specs)
     with pytest.raises(ConfigError, match=r"'hal'.*did you mean 'hall'"):
         check_offsets(VideoConfig(offset_s={"hal": 1.0}), specs)
-    with pytest.raises(ConfigError, match="'hall' is nan"):
+    with pytest.raises(ConfigError, match=r"video\.offset_s\.hall is nan; expected a number from"):
         check_offsets(VideoConfig(offset_s={"hall": float("nan")}), specs)
 
 
